@@ -1,0 +1,41 @@
+# `make help` lists what there is. Every target sets up what it needs.
+VENV ?= .venv
+BIN := $(VENV)/bin
+# Half as many test processes again as cores: most tests wait for other processes.
+WORKERS ?= 3
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench fix clean
+
+help:  ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.demo  ## resize real pictures and send mails by tasks, on the embedded store
+	@$(BIN)/python -m examples.demo
+
+test: $(VENV)/.dev  ## run all tests
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+check: $(VENV)/.dev  ## lint, types, layers
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: $(VENV)/.dev  ## celeriac beside Celery 5.7, same tasks, same run
+	@$(BIN)/python -m bench
+
+fix: $(VENV)/.dev  ## mend what ruff can mend
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+clean:  ## remove everything that was built
+	@rm -rf $(VENV) .peers .demo dist bench/results .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(VENV)/.demo: pyproject.toml scripts/setup
+	@scripts/setup $(VENV) demo
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml scripts/setup
+	@scripts/setup $(VENV) dev
+	@touch $@ $(VENV)/.demo

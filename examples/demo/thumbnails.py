@@ -1,0 +1,52 @@
+"""Thumbnails: upright, in proportion, never larger than the picture, and either there or not.
+
+Knows nothing of tasks. Work that is a plain function can be tested, timed and called without a worker.
+"""
+
+import os
+from pathlib import Path
+from uuid import uuid4
+
+from PIL import Image, ImageOps
+
+__all__ = ["EDGES_PX", "make", "path_of", "size_of"]
+
+EDGES_PX = (96, 240, 480, 960)
+
+
+def path_of(picture: Path, folder: Path, edge_px: int) -> Path:
+    """Where the thumbnail goes: `sea.jpg` at 240 becomes `sea-240.jpg`. The same call writes the same file again."""
+    return folder / f"{picture.stem}-{edge_px}{picture.suffix}"
+
+
+def make(picture: Path, folder: Path, edge_px: int) -> Path:
+    """Write the thumbnail of `picture` whose longer side is at most `edge_px`, and return where it is."""
+    with Image.open(picture) as stored:
+        # Cameras store a picture as the sensor saw it and note how to turn it; a copy without the note must be turned.
+        image = ImageOps.exif_transpose(stored)
+    if image.mode == "P":
+        # Colours between two entries of a palette do not exist, so a palette cannot be resized smoothly.
+        image = image.convert("RGBA" if image.has_transparency_data else "RGB")
+    image.thumbnail((edge_px, edge_px), Image.Resampling.LANCZOS)
+    target = path_of(picture, folder, edge_px)
+    _write(image, target)
+    return target
+
+
+def _write(image: Image.Image, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # A task that is killed halfway must not leave half a picture under the final name: write aside, then rename.
+    aside = target.with_name(f".{uuid4().hex}{target.suffix}")
+    try:
+        image.save(aside, quality=85, optimize=True)
+        os.replace(aside, target)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def size_of(picture: Path, edge_px: int) -> tuple[int, int]:
+    """The width and height that the thumbnail must have, reckoned from the picture's own."""
+    with Image.open(picture) as stored:
+        width, height = ImageOps.exif_transpose(stored).size
+    share = min(1.0, edge_px / max(width, height))
+    return max(1, round(width * share)), max(1, round(height * share))

@@ -1,0 +1,1 @@
+"""Sample pictures and the program that painted them."""

@@ -1,0 +1,314 @@
+"""The contracts between the runtime and a store: `Broker`, `ResultStore`, and the values they exchange.
+
+An engine speaks messages and documents and knows nothing of tasks. The runtime turns a `Lease` into a `Commit`, a plain
+value that says everything a run caused; the engine applies each commit whole or not at all, and refuses it when the lease
+has gone to someone else. All calls may be made from any thread of one process, end by their deadline, and raise
+`OperationalError` when the store is away: then the call took effect once or not at all, and repeating it is safe.
+
+    publish ──▶ ready ──claim──▶ leased ──ack──▶ (gone)
+                 ▲ ▲               │ │ └──bury──▶ dead ──exhume──▶ ready
+        due time │ └───release─────┘ │
+               delayed ◀──requeue────┘
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from celeriac.messages import Malformed, Message, Outgoing
+
+__all__ = [
+    "Ack",
+    "Broker",
+    "Bury",
+    "Claim",
+    "Commit",
+    "DeadLetter",
+    "EngineOptions",
+    "Exchange",
+    "Keep",
+    "Lease",
+    "Node",
+    "NodeState",
+    "Owner",
+    "QueueState",
+    "Receipt",
+    "Record",
+    "Requeue",
+    "ResultStore",
+    "Settle",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """What every engine is opened with: where relative paths begin, deadlines, and its own options by name."""
+
+    folder: str
+    timeout_s: float = 4.0
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Who holds a lease: one child of one node. Neither id nor child number is ever used again."""
+
+    node: str
+    child: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Names one publish, so that repeating it adds nothing. `number` grows with every publish of a producer."""
+
+    producer: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A message lent to an owner. `deliveries` counts this time and every earlier one that ended in a crash."""
+
+    token: int
+    queue: str
+    message: Message | Malformed
+    deliveries: int
+    #: An earlier owner had declared the run begun (`Keep(begun=True)`): it must not run again.
+    begun: bool = False
+    #: The token under which a lost owner held what `seize` or `recover` took over.
+    previous: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """Done with: the message goes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Requeue:
+    """Back to its place in the queue, or after `delay_s` where that is positive.
+
+    `counted` says that this delivery counts towards `max_deliveries`.
+    """
+
+    delay_s: float = 0.0
+    counted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Bury:
+    """To the dead letters. `detail` is kept for people (a traceback, the history of crashes)."""
+
+    reason: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """The lease stays: only the document is stored. `begun` marks an at-most-once run as started for ever."""
+
+    begun: bool = False
+
+
+Settle = Ack | Requeue | Bury | Keep
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """An encoded result document; None as `ttl_s` keeps it for ever."""
+
+    task_id: str
+    body: bytes
+    ttl_s: float | None = None
+    #: Of two results from different stores' leases the one with the higher fence is newer and stands.
+    fence: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """Everything that one run caused, applied together or not at all."""
+
+    token: int
+    settle: Settle
+    record: Record | None = None
+    messages: tuple[Outgoing, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A wish for up to `limit` messages of `queues`. With `park`, an owner that gets none is woken when there are some."""
+
+    queues: tuple[str, ...]
+    limit: int
+    park: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """The answer to an exchange: for each commit whether it was applied, the new leases, and when to look again."""
+
+    applied: tuple[bool, ...] = ()
+    leases: tuple[Lease, ...] = ()
+    #: Seconds until the next delayed message of the claimed queues is due.
+    next_due_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A worker, as it introduces itself."""
+
+    id: str
+    name: str
+    host: str
+    pid: int
+    pool: str
+    concurrency: int
+    queues: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeState:
+    """A worker, as the store knows it. Times are seconds since 1970."""
+
+    node: Node
+    alive: bool
+    started: float
+    renewed: float
+    leased: int
+
+
+@dataclass(frozen=True, slots=True)
+class QueueState:
+    """What lies in a queue."""
+
+    name: str
+    ready: int
+    leased: int
+    delayed: int
+    dead: int
+    #: Seconds since 1970 at which the oldest ready message was published.
+    oldest: float | None = None
+    paused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A buried message. `raw` is what lay in the queue, byte for byte."""
+
+    id: int
+    queue: str
+    task_id: str | None
+    task: str | None
+    reason: str
+    detail: str
+    buried: float
+    deliveries: int
+    raw: bytes
+
+
+class ResultStore(Protocol):
+    """Documents by task id."""
+
+    def describe(self) -> str:
+        """The store for people, without secrets."""
+
+    def store(self, records: Sequence[Record]) -> None:
+        """Keep these documents, except where one of a higher fence is there."""
+
+    def get(self, task_ids: Collection[str]) -> dict[str, bytes]:
+        """The documents of those ids that have one."""
+
+    def watch(self, task_id: str, notify: Callable[[], None]) -> AbstractContextManager[None]:
+        """Within the context, `notify` is called (from any thread) soon after the document changed.
+
+        A call may be missing after a crash of the writer, and may come for no reason: read after entering and after each
+        call, and now and then without one.
+        """
+
+    def forget(self, task_ids: Collection[str]) -> None:
+        """Remove documents."""
+
+    def close(self) -> None:
+        """Let go of connections. Idempotent; the next call opens them again."""
+
+
+class Broker(Protocol):
+    """Queues of messages, and who holds what."""
+
+    def describe(self) -> str:
+        """The store for people, without secrets."""
+
+    def shares_store_with(self, results: ResultStore) -> bool:
+        """Whether `exchange` stores documents in `results` in one step with everything else."""
+
+    def result_store(self) -> ResultStore:
+        """The result store that lies in the same place, for applications that name none."""
+
+    def publish(self, outgoing: Sequence[Outgoing], receipt: Receipt) -> None:
+        """Add the messages, all or none; nothing if this receipt, or a later one of the producer, was seen before."""
+
+    def exchange(self, owner: Owner, commits: Sequence[Commit], claim: Claim | None = None) -> Exchange:
+        """Apply commits and claim more, in one step. Never waits for messages."""
+
+    def held(self, owner: Owner) -> list[Lease]:
+        """Everything leased to the owner: after an error, this tells what a claim got whose answer was lost."""
+
+    def wait(self, timeout_s: float) -> None:
+        """Sleep until messages came for a parked claim, `wake` was called, or the time is over. One thread at a time."""
+
+    def wake(self) -> None:
+        """End the current or else the next `wait` of this process. From any thread."""
+
+    def register(self, node: Node) -> None:
+        """Make a worker known; from here on it counts as alive until this process ends or `unregister`."""
+
+    def renew(self, node_id: str) -> bool:
+        """Say that the node lives; False if the store does not know it (any more). Also clears what has expired."""
+
+    def unregister(self, node_id: str) -> None:
+        """Forget a worker that holds nothing more."""
+
+    def seize(self, lost: Owner, by: Owner) -> list[Lease]:
+        """Take over the leases of a dead child under new tokens: whatever it still commits is refused."""
+
+    def recover(self, by: Owner) -> list[Lease]:
+        """Take over the leases of dead nodes under new tokens, and forget those nodes."""
+
+    def queues(self) -> list[QueueState]:
+        """Every queue that holds anything or is paused."""
+
+    def nodes(self) -> list[NodeState]:
+        """Every worker that is known."""
+
+    def peek(self, queue: str, limit: int = 10) -> list[Message | Malformed]:
+        """The next ready messages, left where they are."""
+
+    def pause(self, queue: str) -> None:
+        """No claim takes from the queue until `resume`."""
+
+    def resume(self, queue: str) -> None:
+        """Claims take from the queue again."""
+
+    def purge(self, queue: str) -> int:
+        """Delete what waits in the queue, ready and delayed; returns how many."""
+
+    def dead(self, queue: str | None = None, limit: int = 100) -> list[DeadLetter]:
+        """Buried messages, newest first."""
+
+    def find_dead(self, letter_id: int) -> DeadLetter | None:
+        """One buried message."""
+
+    def exhume(self, letter_id: int, outgoing: Outgoing) -> bool:
+        """Replace a buried message by one that is published; False if it was gone."""
+
+    def drop_dead(self, letter_ids: Collection[int]) -> int:
+        """Delete buried messages; returns how many there were."""
+
+    def trim_dead(self, max_age_s: float, max_size: int) -> int:
+        """Delete the oldest buried messages beyond the caps; returns how many."""
+
+    def close(self) -> None:
+        """Let go of connections. Idempotent; the next call opens them again."""

@@ -1,0 +1,294 @@
+"""One process's connection to the store: transactions with a deadline, errors in words, safe across fork.
+
+A process has one connection, used by its threads in turn. Writers of different processes meet in `BEGIN IMMEDIATE`; who
+finds it taken tries again every half millisecond instead of leaving it to SQLite's busy handler, whose growing sleeps let
+single writers starve (ARCHITECTURE.md has the figures).
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import sqlite3
+import tempfile
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from celeriac.engines.sqlite.location import HOME_FOLDER, Location, network_file_system
+from celeriac.engines.sqlite.queries import SCHEMA
+from celeriac.exceptions import BrokerError, ConfigError, OperationalError
+
+__all__ = ["Database"]
+
+APPLICATION_ID = 0x63656C72  # "celr"; kept in the file's header, so that a stranger's database is told apart
+SCHEMA_VERSION = 1
+_RETRY_BETWEEN_S = (0.0001, 0.0008)
+
+T = TypeVar("T")
+
+_open_databases: weakref.WeakSet[Database] = weakref.WeakSet()
+_inherited: list[sqlite3.Connection] = []
+
+
+class Database:
+    """The store's file (or memory), opened at first use. Thread-safe; a forked child opens its own connection.
+
+    Raises `OperationalError` when the file cannot be used now (locked, full, a disk error) and `BrokerError` or
+    `ConfigError` when it cannot be used at all; each names the file and the remedy.
+    """
+
+    def __init__(self, location: Location, timeout_s: float) -> None:
+        self.location = location
+        self._timeout_s = timeout_s
+        self._mutex = threading.Lock()
+        self._connection: sqlite3.Connection | None = None
+        self._identity: tuple[int, int] | None = None
+        self._owner_pid = os.getpid()
+        self._scratch: tempfile.TemporaryDirectory[str] | None = None
+        self._fork_hooks: list[Callable[[], None]] = []
+        _open_databases.add(self)
+
+    def __str__(self) -> str:
+        return str(self.location)
+
+    def side_folder(self, name: str) -> Path:
+        """A folder that belongs to this store: beside its file, or temporary for a store in memory."""
+        if self.location.path is not None:
+            return self.location.path.with_name(f"{self.location.path.name}-{name}")
+        if self._scratch is None:
+            self._scratch = tempfile.TemporaryDirectory(prefix="celeriac-")
+        return Path(self._scratch.name) / name
+
+    def after_fork(self, hook: Callable[[], None]) -> None:
+        """Call `hook` in every forked child, so that what belongs to the parent is let go of."""
+        self._fork_hooks.append(hook)
+
+    @contextmanager
+    def write(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
+        """A write transaction: committed at the end, rolled back by an exception.
+
+        `durable` waits for the disk, so that the change outlives a power cut; without it a power cut may undo the change,
+        but neither a crash of this process nor of any other can.
+        """
+        with self._exclusive() as deadline:
+            connection = self._connected(deadline)
+            try:
+                if self.location.synchronous == "full":
+                    connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+                self._until(deadline, lambda: connection.execute("BEGIN IMMEDIATE"))
+                yield connection
+                connection.execute("COMMIT")
+            except sqlite3.Error as error:
+                raise self._explained(error) from error
+            finally:
+                if connection.in_transaction:
+                    try:
+                        connection.execute("ROLLBACK")
+                    except sqlite3.Error:
+                        self._disconnect()  # a disk error in the middle: the next call starts afresh
+
+    @contextmanager
+    def read(self) -> Iterator[sqlite3.Connection]:
+        """For single statements that only read."""
+        with self._exclusive() as deadline:
+            connection = self._connected(deadline)
+            try:
+                yield connection
+            except sqlite3.Error as error:
+                raise self._explained(error) from error
+
+    def close(self) -> None:
+        """Close the connection; the next use opens it again. A store in memory is gone."""
+        with self._mutex:
+            self._disconnect()
+            if self._scratch is not None:
+                self._scratch.cleanup()
+                self._scratch = None
+
+    @contextmanager
+    def _exclusive(self) -> Iterator[float]:
+        deadline = time.monotonic() + self._timeout_s
+        if not self._mutex.acquire(timeout=self._timeout_s):
+            raise OperationalError(
+                f"{self}: another thread of this process has held the store for {self._timeout_s:g} s"
+            )
+        try:
+            yield deadline
+        finally:
+            self._mutex.release()
+
+    def _connected(self, deadline: float) -> sqlite3.Connection:
+        path = self.location.path
+        if path is None:
+            if self._owner_pid != os.getpid():
+                raise ConfigError(
+                    ":memory: serves one process, and this is another one (forked): use a file, or -P solo for the worker"
+                )
+        elif self._connection is not None and self._identity != _identity(path):
+            # The file was deleted or replaced under us: what we would write now, nobody would ever read.
+            self._disconnect()
+        if self._connection is None:
+            self._connection = self._connect(deadline)
+        return self._connection
+
+    def _connect(self, deadline: float) -> sqlite3.Connection:
+        path = self.location.path
+        if path is not None:
+            self._prepare_file(path)
+        try:
+            connection = sqlite3.connect(
+                ":memory:" if path is None else path,
+                timeout=0,
+                isolation_level=None,
+                check_same_thread=False,
+                cached_statements=256,
+            )
+        except sqlite3.Error as error:
+            raise self._explained(error) from error
+        try:
+            self._until(deadline, lambda: self._install(connection))
+        except sqlite3.Error as error:
+            connection.close()
+            raise self._explained(error) from error
+        except BaseException:
+            connection.close()
+            raise
+        self._identity = None if path is None else _identity(path)
+        return connection
+
+    def _install(self, connection: sqlite3.Connection) -> None:
+        """Check that this is a store, and make one of an empty file. Safe when several processes do it at once."""
+        application_id, version, tables = _header(connection)
+        if application_id not in (0, APPLICATION_ID) or (application_id == 0 and tables):
+            raise BrokerError(
+                f"{self} is a database of something else, not a celeriac store; it was left alone. "
+                "Name another file in broker_url, or move this one away"
+            )
+        if version > SCHEMA_VERSION:
+            raise BrokerError(
+                f"{self} was made by a newer celeriac (schema {version}; this one knows {SCHEMA_VERSION}): upgrade it"
+            )
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute(f"PRAGMA synchronous={self.location.synchronous.upper()}")
+        connection.execute("PRAGMA temp_store=MEMORY")
+        connection.execute("PRAGMA journal_size_limit=67108864")
+        if version == 0:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                if _header(connection)[1] == 0:
+                    for statement in SCHEMA.split(";\n"):
+                        connection.execute(statement)
+                    connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+                    connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+                connection.execute("COMMIT")
+            finally:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+
+    def _prepare_file(self, path: Path) -> None:
+        remedy = "Set CELERIAC_HOME to a folder on a local disk that you may write to, or name a file in broker_url"
+        try:
+            if not path.parent.is_dir():
+                path.parent.mkdir(parents=True, exist_ok=True, mode=0o700 if path.parent.name == HOME_FOLDER else 0o777)
+            if path.parent.name == HOME_FOLDER and not (path.parent / ".gitignore").exists():
+                (path.parent / ".gitignore").write_text("*\n")
+            file_system = network_file_system(path.parent.resolve(), _mount_table())
+            if file_system is not None:
+                raise ConfigError(
+                    f"{path} lies on a network file system ({file_system}), where SQLite's locks do not hold and tasks "
+                    f"would be lost. {remedy}"
+                )
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        except IsADirectoryError:
+            raise ConfigError(f"{path} is a folder, not a file. Name a file in broker_url") from None
+        except OSError as error:
+            raise BrokerError(f"{path} cannot be written: {error.strerror}. {remedy}") from None
+
+    def _until(self, deadline: float, attempt: Callable[[], T]) -> T:
+        """Try until it is not busy or the deadline has come."""
+        while True:
+            try:
+                return attempt()
+            except sqlite3.OperationalError as error:
+                if _code(error) not in ("SQLITE_BUSY", "SQLITE_LOCKED") or time.monotonic() > deadline:
+                    raise
+            time.sleep(random.uniform(*_RETRY_BETWEEN_S))
+
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def _explained(self, error: sqlite3.Error) -> BrokerError:
+        code = _code(error)
+        if code in ("SQLITE_BUSY", "SQLITE_LOCKED"):
+            return OperationalError(
+                f"{self} has been locked by another program for {self._timeout_s:g} s; nothing was written. "
+                "Close whatever holds it (an open database browser, a backup)"
+            )
+        if code == "SQLITE_FULL":
+            return OperationalError(f"{self}: the disk is full; nothing was written. Make room and try again")
+        if code == "SQLITE_IOERR":
+            return OperationalError(f"{self}: the disk reports an error ({error}); nothing was written")
+        if code == "SQLITE_READONLY":
+            return BrokerError(
+                f"{self} is read-only; nothing was written. Make the file and its folder writable, or set CELERIAC_HOME"
+            )
+        if code in ("SQLITE_NOTADB", "SQLITE_CORRUPT"):
+            return BrokerError(
+                f"{self} is not a celeriac store, or is damaged ({error}); it was left alone. "
+                "Name another file in broker_url, or move this one away"
+            )
+        return BrokerError(f"{self}: {error}")
+
+    def _after_fork(self) -> None:
+        # Closing an inherited connection is not safe, nor is letting the garbage collector do it.
+        if self._connection is not None:
+            _inherited.append(self._connection)
+            self._connection = None
+        if self._scratch is not None:
+            self._scratch._finalizer.detach()  # type: ignore[attr-defined]  # the parent removes its folder
+        self._mutex = threading.Lock()
+        for hook in self._fork_hooks:
+            hook()
+
+
+def _header(connection: sqlite3.Connection) -> tuple[int, int, int]:
+    (application_id,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    return application_id, version, tables
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _code(error: sqlite3.Error) -> str:
+    """SQLite's primary result code; extended ones (SQLITE_BUSY_SNAPSHOT) are cut to it."""
+    name = getattr(error, "sqlite_errorname", None) or ""
+    return "_".join(name.split("_")[:2])
+
+
+def _mount_table() -> str:
+    try:
+        return Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def _after_fork() -> None:
+    for database in list(_open_databases):
+        database._after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork)

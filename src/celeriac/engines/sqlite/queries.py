@@ -1,0 +1,27 @@
+"""The statements of the `sql` folder, by file and name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from importlib.resources import files
+
+__all__ = ["SCHEMA", "statements"]
+
+_NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
+
+
+def _read(name: str) -> str:
+    return (files(__package__) / "sql" / f"{name}.sql").read_text(encoding="utf-8")
+
+
+def statements(name: str) -> Mapping[str, str]:
+    """The statements of one file by the name that stands above each."""
+    _head, *parts = _NAME.split(_read(name))
+    return {
+        key: "\n".join(line for line in text.strip().splitlines() if not line.startswith("--")).rstrip(";")
+        for key, text in zip(parts[::2], parts[1::2], strict=True)
+    }
+
+
+SCHEMA = _read("schema")

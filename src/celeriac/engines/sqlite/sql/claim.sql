@@ -1,0 +1,52 @@
+-- Lend messages out: ready -> leased, and delayed -> ready for what is due. Runs in one write transaction.
+
+-- name: due
+-- Args: now, limit.
+SELECT due, id, queue, priority, deliveries, published FROM delayed WHERE due <= ? ORDER BY due LIMIT ?;
+
+-- name: promote
+-- Args: due, id.
+DELETE FROM delayed WHERE due = ? AND id = ?;
+
+-- name: next_due
+-- Args: queue.
+SELECT min(due) FROM delayed WHERE queue = ?;
+
+-- name: paused
+SELECT queue FROM paused;
+
+-- name: next
+-- The next messages of one queue. Args: queue, limit.
+SELECT priority, id, deliveries, begun, published FROM ready WHERE queue = ? ORDER BY priority, id LIMIT ?;
+
+-- name: take
+-- Args: queue, priority, id.
+DELETE FROM ready WHERE queue = ? AND priority = ? AND id = ?;
+
+-- name: tokens
+-- Reserve tokens; the highest of them is read back by `last_token`. Args: how many.
+UPDATE counters SET value = value + ? WHERE name = 'token';
+
+-- name: last_token
+SELECT value FROM counters WHERE name = 'token';
+
+-- name: lend
+-- Args: token, id, queue, priority, deliveries, begun, published, node, child.
+INSERT INTO leased (token, id, queue, priority, deliveries, begun, published, node, child)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: raw
+-- Args: id.
+SELECT raw FROM messages WHERE id = ?;
+
+-- name: park
+-- Args: queue, bell.
+INSERT OR IGNORE INTO queue_waiters (queue, bell) VALUES (?, ?);
+
+-- name: unpark
+-- Args: bell.
+DELETE FROM queue_waiters WHERE bell = ?;
+
+-- name: waiting
+-- Args: queue, limit.
+SELECT bell FROM queue_waiters WHERE queue = ? LIMIT ?;

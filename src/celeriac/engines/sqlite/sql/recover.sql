@@ -1,0 +1,34 @@
+-- Workers and the leases of dead ones: tables nodes, leased.
+
+-- name: register
+-- Args: id, name, host, pid, pool, concurrency, queues, started, renewed.
+INSERT OR REPLACE INTO nodes (id, name, host, pid, pool, concurrency, queues, started, renewed)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: renew
+-- Args: now, id.
+UPDATE nodes SET renewed = ? WHERE id = ?;
+
+-- name: unregister
+-- Args: id.
+DELETE FROM nodes WHERE id = ?;
+
+-- name: nodes
+SELECT id, name, host, pid, pool, concurrency, queues, started, renewed,
+       (SELECT count(*) FROM leased WHERE leased.node = nodes.id) FROM nodes ORDER BY name, started;
+
+-- name: owners
+-- Nodes that hold leases, registered or not.
+SELECT DISTINCT node FROM leased;
+
+-- name: held_by_child
+-- Args: node, child.
+SELECT token, id, queue, deliveries, begun FROM leased WHERE node = ? AND child = ? ORDER BY token;
+
+-- name: held_by_node
+-- Args: node.
+SELECT token, id, queue, deliveries, begun FROM leased WHERE node = ? ORDER BY token;
+
+-- name: seize
+-- Args: new token, node, child, old token.
+UPDATE leased SET token = ?, node = ?, child = ? WHERE token = ?;

@@ -1,0 +1,28 @@
+-- Settle leases: tables leased, messages, dead, results. Runs in one write transaction; a row that is not there any more
+-- means that the lease went to someone else, and nothing of that commit is applied.
+
+-- name: lease
+-- Args: token, node, child.
+SELECT id, queue, priority, deliveries, begun, published FROM leased WHERE token = ? AND node = ? AND child = ?;
+
+-- name: end_lease
+-- Args: token.
+DELETE FROM leased WHERE token = ?;
+
+-- name: delete_message
+-- Args: id.
+DELETE FROM messages WHERE id = ?;
+
+-- name: begin
+-- Args: token.
+UPDATE leased SET begun = 1 WHERE token = ?;
+
+-- name: bury
+-- Args: queue, task_id, task, reason, detail, buried, deliveries, raw.
+INSERT INTO dead (queue, task_id, task, reason, detail, buried, deliveries, raw) VALUES (?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: store
+-- Args: task_id, body, fence, expires.
+INSERT INTO results (task_id, body, fence, expires) VALUES (?, ?, ?, ?)
+ON CONFLICT (task_id) DO UPDATE SET body = excluded.body, fence = excluded.fence, expires = excluded.expires
+WHERE excluded.fence >= results.fence;

@@ -1,0 +1,163 @@
+"""Every error celeriac raises, in one tree.
+
+    CeleriacError
+    ├── ConfigError            a setting, option, name or file is wrong; the message says which and what to write instead
+    │   └── AppNotFound        `-A ...` led to no application
+    ├── BrokerError
+    │   └── OperationalError   the store is away, locked or full; the same call may succeed later
+    ├── TaskError
+    │   ├── EncodeError        an argument or a return value cannot be written (also a TypeError)
+    │   ├── DecodeError        bytes that are no message, or content that is not accepted (also a ValueError)
+    │   ├── NotRegistered      no task of that name in this application (also a KeyError)
+    │   ├── MaxRetriesExceededError
+    │   ├── TaskRevokedError   revoked, or expired before it began
+    │   ├── TimeoutError       `get(timeout=...)` ran out (also the builtin TimeoutError)
+    │   ├── WorkerLostError    the process that ran the task died
+    │   └── RemoteError        a task's exception whose class this process does not have
+    ├── ResultError            a stored result cannot be read
+    └── TaskPredicate
+        └── Retry              raised by `self.retry()`: not a failure
+
+Celery's names for the same things (`CeleryError`, `ImproperlyConfigured`, `BackendError`) are the same classes.
+All of them pickle.
+"""
+
+from __future__ import annotations
+
+import builtins
+from datetime import datetime
+
+__all__ = [
+    "AppNotFound",
+    "BackendError",
+    "BrokerError",
+    "CeleriacError",
+    "CeleriacWarning",
+    "CeleryError",
+    "ConfigError",
+    "DecodeError",
+    "EncodeError",
+    "ImproperlyConfigured",
+    "MaxRetriesExceededError",
+    "NotRegistered",
+    "OperationalError",
+    "RemoteError",
+    "RemoteTraceback",
+    "ResultError",
+    "Retry",
+    "TaskError",
+    "TaskPredicate",
+    "TaskRevokedError",
+    "TimeoutError",
+    "WorkerLostError",
+]
+
+
+class CeleriacError(Exception):
+    """The root: `except CeleriacError` catches whatever celeriac raises by itself."""
+
+
+class ConfigError(CeleriacError):
+    """Something was written wrong: a setting, an option, a name, a path."""
+
+
+class AppNotFound(ConfigError):
+    """No application was found where one was looked for."""
+
+
+class BrokerError(CeleriacError):
+    """The broker refused, and will go on refusing until something is changed."""
+
+
+class OperationalError(BrokerError):
+    """The broker or result store cannot be reached or used now; nothing was done, or it was done once."""
+
+
+class TaskError(CeleriacError):
+    """About one task."""
+
+
+class EncodeError(TaskError, TypeError):
+    """A value cannot be written by the serializer."""
+
+
+class DecodeError(TaskError, ValueError):
+    """Bytes cannot be read as what they claim to be."""
+
+
+class NotRegistered(TaskError, KeyError):
+    """No task of this name is known here."""
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ""
+
+
+class MaxRetriesExceededError(TaskError):
+    """The task was retried as often as `max_retries` allows."""
+
+
+class TaskRevokedError(TaskError):
+    """The task was revoked or expired, and did not run."""
+
+
+class TimeoutError(TaskError, builtins.TimeoutError):
+    """The result did not come in time."""
+
+
+class WorkerLostError(TaskError):
+    """The process that ran the task died, as often as the task may be tried."""
+
+
+class RemoteError(TaskError):
+    """A task raised an exception whose class is not loaded here; its own name is the class's name."""
+
+
+class RemoteTraceback(CeleriacError):
+    """Carries the traceback of another process as text; the `__cause__` of an exception that `get()` raises."""
+
+    def __str__(self) -> str:
+        return f"\n\n{self.args[0]}" if self.args else ""
+
+
+class ResultError(CeleriacError):
+    """A stored result cannot be read, or there is no result store."""
+
+
+class TaskPredicate(CeleriacError):
+    """Raised in a task to say how it ends; not a failure."""
+
+
+class Retry(TaskPredicate):
+    """Raised by `self.retry()`: run the task again later.
+
+    `exc` is the exception that was the reason, if any; `when` the time of the next try (aware) or the seconds until it.
+    """
+
+    def __init__(
+        self, message: str | None = None, exc: BaseException | None = None, when: datetime | float | None = None
+    ) -> None:
+        super().__init__(message, exc, when)
+        self.message = message
+        self.exc = exc
+        self.when = when
+
+    def humanize(self) -> str:
+        """When the next try is, for people."""
+        if isinstance(self.when, datetime):
+            return f"at {self.when.isoformat(sep=' ', timespec='seconds')}"
+        return f"in {self.when:g}s" if self.when is not None else "now"
+
+    def __str__(self) -> str:
+        if self.message:
+            return self.message
+        reason = f": {self.exc!r}" if self.exc is not None else ""
+        return f"Retry {self.humanize()}{reason}"
+
+
+class CeleriacWarning(UserWarning):
+    """Something that works, but probably not as meant."""
+
+
+CeleryError = CeleriacError
+ImproperlyConfigured = ConfigError
+BackendError = ResultError

@@ -1,0 +1,223 @@
+"""A task on its way: Celery's message, protocol 2, as a value.
+
+`Message` is what producers make and workers read; `encode` and `decode` turn it into the bytes that lie in a store, which
+are the envelope Celery's Redis transport writes (a JSON object with the body in base64). `Outgoing` adds where it goes
+and when; `Malformed` stands for bytes that are no message. Formats: Celery 5.7, celery/app/amqp.py (headers, body) and
+kombu 5.7, kombu/transport/virtual (envelope); headers that Celery does without when null are left out.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from celeriac import serialization
+from celeriac.exceptions import DecodeError
+
+__all__ = ["Body", "Malformed", "Message", "Outgoing", "decode", "decode_body", "encode", "encode_body"]
+
+LOWEST_PRIORITY = 9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One task, ready to be sent or just read. `headers` holds all headers, known or not, as they are on the wire."""
+
+    id: str
+    task: str
+    body: bytes
+    headers: Mapping[str, Any] = field(default_factory=dict)
+    content_type: str = serialization.JSON_TYPE
+    content_encoding: str = "utf-8"
+    priority: int = 0
+    retries: int = 0
+    eta: datetime | None = None
+    expires: datetime | None = None
+    properties: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_headers(cls, headers: Mapping[str, Any], body: bytes, **rest: Any) -> Message:
+        """A message with its fields taken from `headers`; raises `DecodeError` naming the header that is wrong."""
+        return cls(
+            id=_header(headers, "id", str),
+            task=_header(headers, "task", str),
+            retries=_header(headers, "retries", int, 0),
+            eta=_moment(headers, "eta"),
+            expires=_moment(headers, "expires"),
+            headers=headers,
+            body=body,
+            **rest,
+        )
+
+    def with_headers(self, **changes: Any) -> Message:
+        """A copy with some headers replaced; None removes one."""
+        headers = {**self.headers, **changes}
+        return self.from_headers(
+            {name: value for name, value in headers.items() if value is not None or name not in changes},
+            self.body,
+            content_type=self.content_type,
+            content_encoding=self.content_encoding,
+            priority=self.priority,
+            properties=self.properties,
+        )
+
+    def with_priority(self, priority: int) -> Message:
+        """A copy of another priority."""
+        return replace(self, priority=priority)
+
+    def with_body(self, body: bytes) -> Message:
+        """A copy with another body."""
+        return replace(self, body=body)
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A message, the queue it goes to, and when it may be claimed (seconds since 1970; None: at once)."""
+
+    message: Message
+    queue: str
+    due: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Malformed:
+    """Bytes out of a queue that are no message, and why; `id` and `task` where they can be read all the same."""
+
+    raw: bytes
+    reason: str
+    id: str | None = None
+    task: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """What a task is called with, and what follows it (`callbacks`, `errbacks`, `chain`, `chord`)."""
+
+    args: list[Any]
+    kwargs: dict[str, Any]
+    embed: Mapping[str, Any] = field(default_factory=dict)
+
+
+_EMBED = ("callbacks", "errbacks", "chain", "chord")
+
+
+def encode_body(body: Body) -> bytes:
+    """The body as bytes; raises `EncodeError`."""
+    embed = {name: body.embed.get(name) for name in _EMBED}
+    return serialization.dumps([body.args, body.kwargs, embed])
+
+
+def decode_body(message: Message, accept: frozenset[str]) -> Body:
+    """The arguments of a message whose content type is among `accept`; raises `DecodeError`."""
+    if message.content_type not in accept:
+        raise DecodeError(
+            f"content type {message.content_type!r} is not accepted; accept_content allows {', '.join(sorted(accept))}"
+        )
+    if message.content_type != serialization.JSON_TYPE:
+        raise DecodeError(f"no serializer here reads {message.content_type!r}")
+    parts = serialization.loads(message.body)
+    if not isinstance(parts, list) or len(parts) != 3:
+        raise DecodeError("the body is not [args, kwargs, embed]")
+    args, kwargs, embed = parts
+    if not isinstance(args, list) or not isinstance(kwargs, dict) or not isinstance(embed, dict):
+        raise DecodeError("the body's args, kwargs and embed are not a list and two objects")
+    return Body(args, kwargs, embed)
+
+
+_encode_envelope = msgspec.json.Encoder().encode
+_decode_envelope: Callable[[bytes], Any] = msgspec.json.Decoder().decode
+
+
+def encode(outgoing: Outgoing) -> bytes:
+    """The message as the bytes that lie in a store's queue."""
+    message = outgoing.message
+    return _encode_envelope(
+        {
+            "body": base64.b64encode(message.body).decode("ascii"),
+            "content-encoding": message.content_encoding,
+            "content-type": message.content_type,
+            "headers": message.headers,
+            "properties": {
+                **message.properties,
+                "correlation_id": message.id,
+                "delivery_mode": 2,
+                "delivery_info": {"exchange": "", "routing_key": outgoing.queue},
+                "priority": message.priority,
+                "body_encoding": "base64",
+            },
+        }
+    )
+
+
+def decode(raw: bytes) -> Message | Malformed:
+    """The message in these bytes. Never raises: what cannot be read comes back as `Malformed` with the reason."""
+    try:
+        envelope = _decode_envelope(raw)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        return Malformed(raw, "nested too deeply" if isinstance(error, RecursionError) else f"not JSON: {error}")
+    headers: Any = {}
+    try:
+        headers = _part(envelope, "headers")
+        properties = _part(envelope, "properties")
+        return Message.from_headers(
+            headers,
+            _body_bytes(envelope, properties),
+            content_type=_header(envelope, "content-type", str, serialization.JSON_TYPE),
+            content_encoding=_header(envelope, "content-encoding", str, "utf-8"),
+            priority=min(max(_header(properties, "priority", int, 0), 0), LOWEST_PRIORITY),
+            properties={name: value for name, value in properties.items() if name in ("reply_to", "delivery_tag")},
+        )
+    except DecodeError as error:
+        known = {name: value for name in ("id", "task") if isinstance(value := headers.get(name), str)}
+        return Malformed(raw, str(error), **known)
+
+
+def _part(envelope: Any, name: str) -> dict[str, Any]:
+    part = envelope.get(name) if isinstance(envelope, dict) else None
+    if not isinstance(part, dict):
+        raise DecodeError(f"the message has no {name}")
+    return part
+
+
+def _body_bytes(envelope: dict[str, Any], properties: dict[str, Any]) -> bytes:
+    body = envelope.get("body")
+    if not isinstance(body, str):
+        raise DecodeError("the message has no body")
+    encoding = properties.get("body_encoding")
+    if encoding is None:
+        return body.encode("utf-8", "surrogatepass")
+    if encoding != "base64":
+        raise DecodeError(f"unknown body encoding {encoding!r}")
+    try:
+        return base64.b64decode(body, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise DecodeError(f"the body is not base64: {error}") from None
+
+
+_REQUIRED: Any = object()
+
+
+def _header(headers: Mapping[str, Any], name: str, kind: type, default: Any = _REQUIRED) -> Any:
+    value = headers.get(name)
+    if value is None and default is not _REQUIRED:
+        return default
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise DecodeError(f"header {name!r} is {value!r:.100}, not {kind.__name__}")
+    return value
+
+
+def _moment(headers: Mapping[str, Any], name: str) -> datetime | None:
+    text = _header(headers, name, str, None)
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise DecodeError(f"header {name!r} is {text!r:.100}, not an ISO 8601 time") from None
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)

@@ -1,0 +1,293 @@
+"""Running one task: from a lease to a `Commit` that says everything the run caused.
+
+No store is touched here but through the commit, so a run's effects are applied together (or, if the process dies first,
+not at all). Eager mode, tests and workers use the same executor.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+import os
+import time
+import traceback
+from datetime import timedelta
+from typing import Any, Protocol
+
+from celeriac import states
+from celeriac.app import Celery
+from celeriac.clock import utc
+from celeriac.documents import Document, describe_exception
+from celeriac.engines.base import Ack, Bury, Commit, Keep, Lease, Record, Requeue, Settle
+from celeriac.exceptions import DecodeError, EncodeError, NotRegistered, Retry, TaskRevokedError, WorkerLostError
+from celeriac.messages import Body, Malformed, Message, Outgoing, decode_body
+from celeriac.request import Context, Run, current_run
+from celeriac.task import Task
+from celeriac.worker.recovery import failure_record
+
+__all__ = ["Executor", "Keeper"]
+
+logger = logging.getLogger("celeriac.worker")
+
+#: Since when (seconds since 1970) no worker that took the message knew the task. Foreign workers ignore the header.
+UNKNOWN_SINCE = "celeriac_unknown_since"
+_UNKNOWN_PAUSE_S = 5.0
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+class Keeper(Protocol):
+    """Who holds the lease while the executor runs it (the courier)."""
+
+    def begin(self, lease: Lease) -> bool:
+        """Mark an at-most-once run as begun, for ever; False if the lease is lost."""
+
+    def report(self, commit: Commit) -> None:
+        """Store a document soon, under the lease."""
+
+
+class Executor:
+    """Runs the tasks of an application. One per slot: `execute` is called by one thread at a time."""
+
+    def __init__(self, app: Celery, hostname: str, keeper: Keeper) -> None:
+        self._app = app
+        self._hostname = hostname
+        self._keeper = keeper
+        self._runner: Any = None
+        self._missed: set[str] = set()
+
+    def execute(self, lease: Lease) -> Commit:
+        """Run it, and say how it ended. Raises nothing, whatever the task does."""
+        message = lease.message
+        if isinstance(message, Malformed):
+            logger.error("Buried a message of queue %s that cannot be read: %s", lease.queue, message.reason)
+            return self._buried(lease, message.reason, DecodeError(message.reason))
+        now = self._app.clock.time()
+        if message.expires is not None and message.expires.timestamp() <= now:
+            return self._expired(lease, message)
+        if message.eta is not None and message.eta.timestamp() > now:
+            # From a producer that left the waiting to the worker: it waits in the store instead.
+            return Commit(lease.token, Requeue(message.eta.timestamp() - now))
+        task = self._app.tasks.get(message.task)
+        if task is None:
+            return self._unknown(lease, message, now)
+        try:
+            body = decode_body(message, self._app.accept)
+        except DecodeError as error:
+            logger.error("Buried task %s[%s]: %s", message.task, message.id, error)
+            return self._buried(lease, str(error), error)
+        if lease.begun or not self._may_begin(lease, task):
+            reason = "an earlier worker had begun this at-most-once run (acks_late=False) and did not end it"
+            return self._buried(lease, reason, WorkerLostError(reason))
+        return _OneRun(self, lease, message, task, body).execute()
+
+    def close(self) -> None:
+        """Close the event loop, if a task has needed one."""
+        if self._runner is not None:
+            self._runner.close()
+
+    def _may_begin(self, lease: Lease, task: Task[..., Any]) -> bool:
+        at_least_once = self._app.conf.task_acks_late if task.acks_late is None else task.acks_late
+        return at_least_once or self._keeper.begin(lease)
+
+    def _call(self, task: Task[..., Any], body: Body) -> Any:
+        if not task.is_async:
+            return task.run(*body.args, **body.kwargs)
+        if self._runner is None:
+            import asyncio
+
+            # One loop for all coroutine tasks of the slot, so that clients which belong to a loop can be kept.
+            self._runner = asyncio.Runner()
+        return self._runner.run(task.run(*body.args, **body.kwargs), context=contextvars.copy_context())
+
+    def _buried(self, lease: Lease, reason: str, error: BaseException) -> Commit:
+        record = failure_record(lease.message, lease.token, error, self._app.result_ttl_s, self._now())
+        return Commit(lease.token, Bury(reason), record)
+
+    def _expired(self, lease: Lease, message: Message) -> Commit:
+        logger.info("Discarding revoked task: %s[%s] (expired at %s)", message.task, message.id, message.expires)
+        document = Document(
+            message.id, states.REVOKED, describe_exception(TaskRevokedError("expired")), date_done=self._now()
+        )
+        return Commit(lease.token, Ack(), self._record(lease, message, document))
+
+    def _unknown(self, lease: Lease, message: Message, now: float) -> Commit:
+        """In a rolling deploy the worker that knows the task may be seconds away, so it waits before it is buried."""
+        since = message.headers.get(UNKNOWN_SINCE)
+        since = since if isinstance(since, (int, float)) else now
+        wait_s = self._app.conf.unknown_task_wait
+        if now - since >= wait_s:
+            reason = f"no worker of queue {lease.queue} has had a task {message.task!r} for {timedelta(seconds=wait_s)}"
+            logger.error("Buried task %s[%s]: %s", message.task, message.id, reason)
+            return self._buried(lease, reason, NotRegistered(message.task))
+        if message.task not in self._missed:
+            self._missed.add(message.task)
+            logger.error(
+                "Received a task that is not registered here: %r. It waits up to %s for a worker that has it. "
+                "Does this worker import the module that defines it?",
+                message.task,
+                timedelta(seconds=wait_s),
+            )
+        later = now + min(_UNKNOWN_PAUSE_S, since + wait_s - now)
+        again = Outgoing(message.with_headers(**{UNKNOWN_SINCE: since}), lease.queue, later)
+        return Commit(lease.token, Ack(), messages=(again,))
+
+    def _record(self, lease: Lease, message: Message, document: Document) -> Record | None:
+        if message.headers.get("ignore_result"):
+            return None
+        return Record(message.id, document.encode(), self._app.result_ttl_s, lease.token)
+
+    def _now(self) -> str:
+        return utc(self._app.clock.time()).isoformat()
+
+
+class _OneRun:
+    """One execution of a task's function, and how it ended."""
+
+    def __init__(self, executor: Executor, lease: Lease, message: Message, task: Task[..., Any], body: Body) -> None:
+        self._executor = executor
+        self._lease = lease
+        self._message = message
+        self._task = task
+        self._body = body
+        self._name = f"{message.task}[{message.id}]"
+        self._run = Run(task.name, _context(executor._hostname, lease, message, body), message, lease.queue, self)
+
+    def execute(self) -> Commit:
+        logger.info("Task %s received", self._name)
+        if self._track_started():
+            self.progress(
+                Document(self._message.id, states.STARTED, {"pid": os.getpid(), "hostname": self._executor._hostname})
+            )
+        began = time.perf_counter()
+        token = current_run.set(self._run)
+        try:
+            value = self._executor._call(self._task, self._body)
+        except Retry as retry:
+            return self._retried(retry)
+        except BaseException as error:  # also SystemExit and CancelledError: a task must not end its worker
+            return self._failed(error)
+        finally:
+            current_run.reset(token)
+        return self._succeeded(value, time.perf_counter() - began)
+
+    def progress(self, document: Document) -> None:
+        record = self._executor._record(self._lease, self._message, document)
+        if record is not None:
+            self._executor._keeper.report(Commit(self._lease.token, Keep(), record))
+
+    def _track_started(self) -> bool:
+        wanted = self._task.track_started
+        return bool(self._executor._app.conf.task_track_started if wanted is None else wanted)
+
+    def _succeeded(self, value: Any, runtime_s: float) -> Commit:
+        try:
+            record = self._record(states.SUCCESS, value)
+        except EncodeError as error:
+            return self._failed(EncodeError(f"the return value of {self._task.name} cannot be stored: {error}"))
+        if logger.isEnabledFor(logging.INFO):
+            logger.info("Task %s succeeded in %ss: %.100s", self._name, round(runtime_s, 6), _repr(value))
+        return self._commit(Ack(), record)
+
+    def _retried(self, retry: Retry) -> Commit:
+        if not self._run.publish:
+            return self._failed(retry)  # raised by hand, not by self.retry(): nothing would run again
+        reason = retry.exc if retry.exc is not None else retry
+        trace = _format(reason) if reason.__traceback__ is not None else None
+        logger.info("Task %s retry: %s", self._name, retry)
+        return self._commit(Ack(), self._record(states.RETRY, describe_exception(reason), trace, done=False))
+
+    def _failed(self, error: BaseException) -> Commit:
+        trace = _format(error)
+        expected = isinstance(error, self._task.throws) if self._task.throws else False
+        if expected:
+            logger.info("Task %s raised expected: %r", self._name, error)
+        else:
+            logger.error("Task %s raised unexpected: %r\n%s", self._name, error, trace.rstrip())
+        settle: Settle = Ack() if expected else Bury(_repr(error), trace)
+        record = None
+        if self._wants_errors():
+            record = self._always_record(
+                Document(
+                    self._message.id,
+                    states.FAILURE,
+                    describe_exception(error),
+                    trace,
+                    self._executor._now(),
+                    self._children(),
+                    self._run.context.parent_id,
+                )
+            )
+        self._run.publish.clear()  # a retry that was asked for by a run that then failed
+        return self._commit(settle, record)
+
+    def _wants_errors(self) -> bool:
+        if not self._message.headers.get("ignore_result"):
+            return True
+        wanted = self._task.store_errors_even_if_ignored
+        return bool(self._executor._app.conf.task_store_errors_even_if_ignored if wanted is None else wanted)
+
+    def _record(self, status: str, result: Any, trace: str | None = None, *, done: bool = True) -> Record | None:
+        if self._message.headers.get("ignore_result"):
+            return None
+        return self._always_record(
+            Document(
+                self._message.id,
+                status,
+                result,
+                trace,
+                self._executor._now() if done else None,
+                self._children(),
+                self._run.context.parent_id,
+            )
+        )
+
+    def _always_record(self, document: Document) -> Record:
+        return Record(document.task_id, document.encode(), self._executor._app.result_ttl_s, self._lease.token)
+
+    def _children(self) -> list[Any]:
+        return [[[child.id, None], None] for child in self._run.context.children]
+
+    def _commit(self, settle: Settle, record: Record | None) -> Commit:
+        return Commit(self._lease.token, settle, record, tuple(self._run.publish))
+
+
+def _context(hostname: str, lease: Lease, message: Message, body: Body) -> Context:
+    headers = message.headers
+    return Context(
+        id=message.id,
+        args=body.args,
+        kwargs=body.kwargs,
+        retries=message.retries,
+        root_id=headers.get("root_id") or message.id,
+        parent_id=headers.get("parent_id"),
+        eta=headers.get("eta"),
+        expires=headers.get("expires"),
+        origin=headers.get("origin"),
+        hostname=hostname,
+        reply_to=message.properties.get("reply_to"),
+        correlation_id=message.id,
+        ignore_result=bool(headers.get("ignore_result")),
+        called_directly=False,
+        delivery_info={
+            "exchange": "",
+            "routing_key": lease.queue,
+            "priority": message.priority,
+            "redelivered": lease.deliveries > 1,
+        },
+        headers=dict(headers),
+    )
+
+
+def _format(error: BaseException) -> str:
+    """The traceback as text, from the task's own first frame on."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_PACKAGE) and trace.tb_next is not None:
+        trace = trace.tb_next
+    return "".join(traceback.format_exception(type(error), error, trace))
+
+
+def _repr(value: Any) -> str:
+    try:
+        return repr(value)
+    except Exception as error:  # the task's own __repr__, which must not end the worker
+        return f"<{type(value).__qualname__}, whose repr raises {type(error).__name__}>"

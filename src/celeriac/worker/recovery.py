@@ -1,0 +1,66 @@
+"""What becomes of a run whose process died: from a lease to a `Commit`, without I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from celeriac import states
+from celeriac.documents import Document, describe_exception
+from celeriac.engines.base import Bury, Commit, Lease, Record, Requeue
+from celeriac.exceptions import WorkerLostError
+from celeriac.messages import Malformed, Message
+
+__all__ = ["Verdict", "failure_record", "judge"]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The commit, and a line for the log."""
+
+    commit: Commit
+    line: str
+
+
+def judge(
+    lease: Lease, *, running: bool, counted: bool, max_deliveries: int, ttl_s: float | None, cause: str, now: str
+) -> Verdict:
+    """Decide about a lease taken over from the dead.
+
+    What had not begun goes back as if it had never been lent. What was running goes back and counts, until it has taken
+    down `max_deliveries` processes; then it is buried. A run that we interrupted ourselves (not `counted`) goes back
+    uncounted. An at-most-once run that had begun ends as a failure.
+    """
+    message = lease.message
+    if isinstance(message, Malformed):
+        return Verdict(
+            Commit(lease.token, Bury(message.reason)), f"Buried a message that cannot be read: {message.reason}"
+        )
+    name = f"{message.task}[{message.id}]"
+    if lease.begun:
+        reason = f"{cause} during an at-most-once run (acks_late=False), which is not repeated"
+        record = failure_record(message, lease.token, WorkerLostError(reason), ttl_s, now)
+        return Verdict(Commit(lease.token, Bury(reason), record), f"Task {name} failed: {reason}")
+    if not running:
+        return Verdict(Commit(lease.token, Requeue()), f"Task {name} had not begun and goes back to its queue")
+    if not counted:
+        return Verdict(Commit(lease.token, Requeue()), f"Task {name} was interrupted and goes back to its queue")
+    if lease.deliveries < max_deliveries:
+        return Verdict(
+            Commit(lease.token, Requeue(counted=True)),
+            f"Task {name} will run again: {cause} (delivery {lease.deliveries} of {max_deliveries})",
+        )
+    reason = f"{cause} in each of {lease.deliveries} deliveries"
+    record = failure_record(message, lease.token, WorkerLostError(reason), ttl_s, now)
+    return Verdict(Commit(lease.token, Bury(reason), record), f"Task {name} is buried: {reason}")
+
+
+def failure_record(
+    message: Message | Malformed, token: int, error: BaseException, ttl_s: float | None, now: str
+) -> Record | None:
+    """The FAILURE document that lets nobody wait for ever, where the id is readable and results are wanted."""
+    if message.id is None:
+        return None
+    if isinstance(message, Message) and message.headers.get("ignore_result"):
+        return None
+    document = Document(message.id, states.FAILURE, describe_exception(error), date_done=now)
+    return Record(message.id, document.encode(), ttl_s, token)

@@ -1,0 +1,36 @@
+"""What every pool does when it starts."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Callable
+
+from celeriac.engines.base import Broker
+from celeriac.exceptions import OperationalError
+from celeriac.retries import Backoff
+from celeriac.worker.plan import Plan
+
+__all__ = ["register_patiently", "say"]
+
+logger = logging.getLogger("celeriac.worker")
+
+
+def register_patiently(broker: Broker, plan: Plan, give_up: Callable[[], bool]) -> None:
+    """Make the node known, waiting for a broker that is away."""
+    backoff, attempt = Backoff(), 0
+    while not give_up():
+        try:
+            broker.register(plan.node())
+            return
+        except OperationalError as error:
+            if attempt == 0:
+                logger.error("The broker cannot be used: %s. Trying again until it can", error)
+            attempt += 1
+        time.sleep(backoff.delay_s(attempt, lambda _low, high: high))
+
+
+def say(text: str) -> None:
+    """Speak to the person at the terminal, whatever the log level."""
+    print(text, file=sys.__stderr__, flush=True)

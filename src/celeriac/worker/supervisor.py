@@ -1,0 +1,249 @@
+"""The supervisor: starts the template and the children, replaces who dies, and stops them in order.
+
+No task code and no application runs in this process, so nothing a task does can keep it from renewing the node's lease.
+Children die with it (die_with_parent), so `kill -9` of the supervisor leaves no one working under a dead node's name.
+
+Shutdown: the first SIGTERM or SIGINT lets running tasks finish for at most `worker_shutdown_grace` seconds, while what has
+not begun goes back; then, or at a second signal, the children are killed and what they ran goes back uncounted.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from types import FrameType
+
+from celeriac.exceptions import ConfigError
+from celeriac.retries import Backoff
+from celeriac.worker import logs
+from celeriac.worker.banner import banner
+from celeriac.worker.board import Board
+from celeriac.worker.channel import Channel, Closed
+from celeriac.worker.child import STOP
+from celeriac.worker.leases import DeadChild, LeaseService
+from celeriac.worker.plan import Plan, Wishes
+from celeriac.worker.processes import exit_text
+from celeriac.worker.solo import run_solo
+from celeriac.worker.starting import register_patiently, say
+from celeriac.worker.template import Ended, Failed, Fork, Forked
+
+__all__ = ["Supervisor"]
+
+logger = logging.getLogger("celeriac.worker")
+
+#: A child that dies sooner than this after its start has its successor wait, so that a broken worker does not spin.
+_SOON_S = 1.0
+_LAST_SETTLING_S = 10.0
+
+
+@dataclass(slots=True)
+class _Child:
+    number: int
+    name: str
+    pid: int
+    channel: Channel
+    board: Board
+    started: float = field(default_factory=time.monotonic)
+
+
+class Supervisor:
+    """A prefork worker. `run` blocks until it is stopped by a signal, and returns the exit status."""
+
+    def __init__(self, wishes: Wishes) -> None:
+        self._wishes = wishes
+        self._children: dict[int, _Child] = {}
+        self._next_number = 1
+        self._signals = 0
+        self._restarts: list[tuple[float, str]] = []
+        self._quick_deaths = 0
+        self._backoff = Backoff(first_s=0.5, longest_s=30.0)
+        self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def run(self) -> int:
+        """Raises `ConfigError` when the application or its settings do not allow a start."""
+        self._template, self._channel = self._start_template()
+        self._catch_signals()
+        try:
+            plan = self._plan = self._receive_plan()
+            if plan.pool == "solo":
+                self._end_template()
+                return run_solo(self._wishes)
+            logs.set_up(self._wishes.loglevel, plan.log_format, "MainProcess", self._wishes.logfile)
+            broker = plan.open_broker()
+            results = plan.open_results(broker)
+            register_patiently(broker, plan, lambda: self._signals > 0)
+            if self._signals:
+                return 0
+            say(banner(plan, broker.describe(), results.describe()))
+            self._leases = LeaseService(plan, broker, results)
+            self._leases.start()
+            for index in range(plan.concurrency):
+                self._fork(f"ForkPoolWorker-{index + 1}")
+            logger.info("%s ready.", plan.hostname)
+            status = self._watch()
+            self._stop()
+            if self._leases.stop(_LAST_SETTLING_S):
+                broker.unregister(plan.node_id)
+            results.close()
+            broker.close()
+            return status
+        finally:
+            self._end_template()
+
+    # ── the template ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _start_template(self) -> tuple[subprocess.Popen[bytes], Channel]:
+        ours, theirs = Channel.pair()
+        process = subprocess.Popen(
+            [sys.executable, *_interpreter_flags(), "-m", "celeriac.worker.template", str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+        )
+        theirs.close()
+        ours.send((self._wishes, os.getpid()))
+        return process, ours
+
+    def _receive_plan(self) -> Plan:
+        try:
+            answer, _ = self._channel.receive()
+        except Closed:
+            raise ConfigError(
+                f"the process that loads the application ended before it had: {exit_text(self._template.wait())}"
+            ) from None
+        if isinstance(answer, Failed):
+            raise ConfigError(answer.message)
+        assert isinstance(answer, Plan)
+        return answer
+
+    def _end_template(self) -> None:
+        self._channel.close()
+        for child in self._children.values():
+            _kill(child.pid)
+        try:
+            self._template.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self._template.kill()
+            self._template.wait()
+
+    # ── children ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _fork(self, name: str) -> None:
+        number, self._next_number = self._next_number, self._next_number + 1
+        ours, theirs = Channel.pair()
+        board = Board.create(slots=1)
+        self._channel.send(Fork(number, name, 1), [theirs.fileno(), board.fd])
+        theirs.close()
+        while True:
+            answer, _ = self._channel.receive()
+            if isinstance(answer, Forked):
+                break
+            self._ended(answer)
+        self._children[number] = _Child(number, name, answer.pid, ours, board)
+
+    def _ended(self, ended: Ended) -> None:
+        child = self._children.pop(ended.number)
+        child.channel.close()
+        stopping = self._signals > 0
+        if not (stopping and ended.status == 0):
+            how = exit_text(ended.status)
+            logger.error("Process %r pid:%d ended with %s", child.name, child.pid, how)
+            self._leases.child_died(
+                DeadChild(
+                    child.number,
+                    frozenset(child.board.running()),
+                    f"its process ended with {how}",
+                    # Killed by us at the end of the grace period: an interruption, not the task's doing.
+                    counted=not stopping,
+                )
+            )
+        child.board.close()
+        if not stopping:
+            soon = time.monotonic() - child.started < _SOON_S
+            self._quick_deaths = self._quick_deaths + 1 if soon else 0
+            delay_s = self._backoff.delay_s(self._quick_deaths, lambda _low, high: high) if soon else 0.0
+            self._restarts.append((time.monotonic() + delay_s, child.name))
+
+    def _watch(self) -> int:
+        """Until the first signal; returns the exit status."""
+        while not self._signals:
+            self._fork_replacements()
+            due = min((moment for moment, _ in self._restarts), default=None)
+            try:
+                self._handle_events(None if due is None else max(0.0, due - time.monotonic()))
+            except Closed:
+                self._template_died()
+                return 1
+        return 0
+
+    def _template_died(self) -> None:
+        """No child can be replaced any more, so this worker ends; whatever runs it starts it again."""
+        how = exit_text(self._template.wait())
+        logger.critical("The template process ended with %s, and its children with it; this worker ends", how)
+        for child in list(self._children.values()):
+            _kill(child.pid)
+            self._ended(Ended(child.number, -signal.SIGKILL))
+
+    def _fork_replacements(self) -> None:
+        now = time.monotonic()
+        for restart in [restart for restart in self._restarts if restart[0] <= now]:
+            self._restarts.remove(restart)
+            self._fork(restart[1])
+
+    def _handle_events(self, timeout_s: float | None) -> None:
+        poll = select.poll()
+        poll.register(self._channel.fileno(), select.POLLIN)
+        poll.register(self._wake_read, select.POLLIN)
+        for fd, _ in poll.poll(None if timeout_s is None else timeout_s * 1000 + 1):
+            if fd == self._wake_read:
+                os.read(self._wake_read, 4096)
+                continue
+            message, _ = self._channel.receive()
+            assert isinstance(message, Ended)
+            self._ended(message)
+
+    # ── stopping ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _catch_signals(self) -> None:
+        def note(number: int, _frame: FrameType | None) -> None:
+            self._signals += 1
+
+        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+            signal.signal(number, note)
+
+    def _stop(self) -> None:
+        if not self._children:
+            return
+        grace_s = self._plan.grace_s
+        say(f"\nceleriac: stopping; running tasks have {grace_s:g} s to finish, the rest goes back (again: at once)")
+        for child in self._children.values():
+            try:
+                child.channel.send(STOP)
+            except Closed:
+                pass
+        deadline = time.monotonic() + grace_s
+        while self._children and self._signals < 2 and time.monotonic() < deadline:
+            self._handle_events(max(0.0, deadline - time.monotonic()))
+        if self._children:
+            logger.warning("Stopping %d running tasks; they go back to their queues", len(self._children))
+            for child in self._children.values():
+                _kill(child.pid)
+            while self._children:
+                self._handle_events(None)
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+def _interpreter_flags() -> list[str]:
+    """The flags this Python was started with, so that -W error and the like hold in the template too."""
+    return subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined,no-any-return]

@@ -1,0 +1,192 @@
+"""The template: a process that imports the application once and forks children from it.
+
+It stays single-threaded (as far as the application lets it), so that forking is safe, and opens no store. It does what its
+supervisor says and reports the end of each child in the instant it ends. `python -m celeriac.worker.template FD` is how the
+supervisor starts it.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import select
+import signal
+import sys
+import traceback
+import warnings
+from dataclasses import dataclass
+from types import TracebackType
+
+from celeriac.app import Celery
+from celeriac.exceptions import CeleriacError
+from celeriac.loading import AppImportError, find_app
+from celeriac.worker.board import Board
+from celeriac.worker.channel import Channel, Closed
+from celeriac.worker.child import run_child
+from celeriac.worker.plan import Plan, Wishes, make_plan
+from celeriac.worker.processes import die_with_parent, leave_signals_to_the_supervisor
+
+__all__ = ["Ended", "Failed", "Fork", "Forked", "load"]
+
+
+@dataclass(frozen=True, slots=True)
+class Fork:
+    """Supervisor to template, with two descriptors: the child's channel and its board."""
+
+    number: int
+    name: str
+    slots: int
+
+
+@dataclass(frozen=True, slots=True)
+class Forked:
+    """The answer."""
+
+    number: int
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A child is no more. `status` is an exit status, or minus a signal's number."""
+
+    number: int
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The application could not be loaded."""
+
+    message: str
+
+
+def load(wishes: Wishes) -> tuple[Celery, Plan]:
+    """The application with all its tasks, and what to do; raises `CeleriacError`.
+
+    The traceback of a module that raises is printed, cut to the application's own part.
+    """
+    if wishes.workdir is not None:
+        os.chdir(wishes.workdir)
+    try:
+        app = find_app(wishes.app)
+        app.import_default_modules()
+    except AppImportError as error:
+        cause = error.__cause__ or error
+        traceback.print_exception(type(cause), cause, _own_part(cause.__traceback__))
+        raise
+    return app, make_plan(wishes, app)
+
+
+def _own_part(trace: TracebackType | None) -> TracebackType | None:
+    """The traceback from the application's first frame on: without us and the import system."""
+    first = trace
+    while first is not None:
+        file = first.tb_frame.f_code.co_filename
+        if not file.startswith(("<frozen importlib", os.path.dirname(os.path.dirname(__file__)))) and (
+            os.path.basename(os.path.dirname(file)) != "importlib"
+        ):
+            return first
+        first = first.tb_next
+    return trace
+
+
+def main(fd: int) -> None:
+    """Serve the supervisor at the other end of the inherited socket."""
+    channel = Channel.from_fd(fd)
+    try:
+        (wishes, supervisor), _ = channel.receive()
+        die_with_parent(supervisor)
+        leave_signals_to_the_supervisor()
+        try:
+            app, plan = load(wishes)
+        except CeleriacError as error:
+            channel.send(Failed(str(error)))
+            return
+        except Exception as error:
+            traceback.print_exception(error)
+            channel.send(Failed(f"the application could not be loaded: {type(error).__name__}: {error}"))
+            return
+        channel.send(plan)
+        # What is here now is shared by all children for their whole lives; the collector must not touch (copy) it.
+        gc.collect()
+        gc.freeze()
+        _Template(app, plan, channel).serve()
+    except Closed:
+        pass
+
+
+class _Template:
+    def __init__(self, app: Celery, plan: Plan, channel: Channel) -> None:
+        self._app = app
+        self._plan = plan
+        self._channel = channel
+        self._numbers: dict[int, int] = {}
+        # SIGCHLD writes a byte to this pipe, so that one poll waits for orders and for deaths.
+        self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
+
+    def serve(self) -> None:
+        poll = select.poll()
+        poll.register(self._channel.fileno(), select.POLLIN)
+        poll.register(self._wake_read, select.POLLIN)
+        while True:
+            for fd, _ in poll.poll():
+                if fd == self._wake_read:
+                    os.read(self._wake_read, 4096)
+                    self._reap()
+                else:
+                    order, fds = self._channel.receive(most_fds=2)
+                    assert isinstance(order, Fork)
+                    self._fork(order, *fds)
+
+    def _fork(self, order: Fork, channel_fd: int, board_fd: int) -> None:
+        parent = os.getpid()
+        with warnings.catch_warnings():
+            # Python 3.12 warns of threads at a fork; those are the application's, started while it was imported.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            pid = os.fork()
+        if pid == 0:
+            self._be_child(order, channel_fd, board_fd, parent)
+        self._numbers[pid] = order.number
+        os.close(channel_fd)
+        os.close(board_fd)
+        self._channel.send(Forked(order.number, pid))
+
+    def _be_child(self, order: Fork, channel_fd: int, board_fd: int, parent: int) -> None:
+        status = 1
+        try:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            self._channel.close()
+            os.close(self._wake_read)
+            os.close(self._wake_write)
+            channel, board = Channel.from_fd(channel_fd), Board(board_fd, order.slots)
+            run_child(self._app, self._plan, order.number, order.name, channel, board, parent)
+            status = 0
+        except BaseException:
+            traceback.print_exc(file=sys.__stderr__)
+        finally:
+            sys.stdout.flush()
+            # Not sys.exit: the template's exit handlers and open files are not ours to end.
+            os._exit(status)
+
+    def _reap(self) -> None:
+        while self._numbers:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            number = self._numbers.pop(pid, None)
+            if number is not None:
+                self._channel.send(Ended(number, os.waitstatus_to_exitcode(status)))
+
+
+if __name__ == "__main__":
+    # Run as a script this module is `__main__`; the classes that travel must be those of the imported one.
+    from celeriac.worker import template
+
+    template.main(int(sys.argv[1]))
