@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import threading
 from types import FrameType
 
 from celeriac.engines.base import Owner
@@ -35,9 +36,10 @@ def run_solo(wishes: Wishes) -> int:
     def stop(_number: int, _frame: FrameType | None) -> None:
         nonlocal stopped
         stopped = True
-        courier.stop()
+        # In a thread: the handler interrupts the slot, which may be holding the very lock that a wake-up needs.
+        threading.Thread(target=courier.stop, name="celeriac-stop", daemon=True).start()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, stop)
     register_patiently(broker, plan, lambda: stopped)
     say(banner(plan, broker.describe(), results.describe()))

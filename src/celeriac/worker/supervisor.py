@@ -60,7 +60,8 @@ class Supervisor:
         self._children: dict[int, _Child] = {}
         self._next_number = 1
         self._signals = 0
-        self._restarts: list[tuple[float, str]] = []
+        #: When (monotonic) to start a child, and its name.
+        self._starts: list[tuple[float, str]] = []
         self._quick_deaths = 0
         self._backoff = Backoff(first_s=0.5, longest_s=30.0)
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -83,9 +84,8 @@ class Supervisor:
             say(banner(plan, broker.describe(), results.describe()))
             self._leases = LeaseService(plan, broker, results)
             self._leases.start()
-            for index in range(plan.concurrency):
-                self._fork(f"ForkPoolWorker-{index + 1}")
-            logger.info("%s ready.", plan.hostname)
+            now = time.monotonic()
+            self._starts = [(now, f"ForkPoolWorker-{index + 1}") for index in range(plan.concurrency)]
             status = self._watch()
             self._stop()
             if self._leases.stop(_LAST_SETTLING_S):
@@ -166,14 +166,18 @@ class Supervisor:
             soon = time.monotonic() - child.started < _SOON_S
             self._quick_deaths = self._quick_deaths + 1 if soon else 0
             delay_s = self._backoff.delay_s(self._quick_deaths, lambda _low, high: high) if soon else 0.0
-            self._restarts.append((time.monotonic() + delay_s, child.name))
+            self._starts.append((time.monotonic() + delay_s, child.name))
 
     def _watch(self) -> int:
         """Until the first signal; returns the exit status."""
+        ready = False
         while not self._signals:
-            self._fork_replacements()
-            due = min((moment for moment, _ in self._restarts), default=None)
             try:
+                self._start_children()
+                if not ready:
+                    ready = True
+                    logger.info("%s ready.", self._plan.hostname)
+                due = min((moment for moment, _ in self._starts), default=None)
                 self._handle_events(None if due is None else max(0.0, due - time.monotonic()))
             except Closed:
                 self._template_died()
@@ -188,11 +192,12 @@ class Supervisor:
             _kill(child.pid)
             self._ended(Ended(child.number, -signal.SIGKILL))
 
-    def _fork_replacements(self) -> None:
+    def _start_children(self) -> None:
+        """Those whose time has come."""
         now = time.monotonic()
-        for restart in [restart for restart in self._restarts if restart[0] <= now]:
-            self._restarts.remove(restart)
-            self._fork(restart[1])
+        for start in [start for start in self._starts if start[0] <= now]:
+            self._starts.remove(start)
+            self._fork(start[1])
 
     def _handle_events(self, timeout_s: float | None) -> None:
         poll = select.poll()
@@ -213,7 +218,7 @@ class Supervisor:
             self._signals += 1
 
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
             signal.signal(number, note)
 
     def _stop(self) -> None:

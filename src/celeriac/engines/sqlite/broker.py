@@ -62,7 +62,7 @@ class SQLiteBroker:
     def __init__(self, database: Database) -> None:
         self.database = database
         self._results = results.SQLiteResults(database)
-        self._locks = NodeLocks(database.side_folder("nodes"))
+        self._locks = NodeLocks(lambda: database.side_folder("nodes"))
         self._bell: Doorbell | None = None
         self._hanging = threading.Lock()
         self._parked: str | None = None

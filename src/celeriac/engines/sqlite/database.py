@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import sqlite3
 import tempfile
 import threading
@@ -49,7 +50,7 @@ class Database:
         self._connection: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
         self._owner_pid = os.getpid()
-        self._scratch: tempfile.TemporaryDirectory[str] | None = None
+        self._scratch: Path | None = None
         self._fork_hooks: list[Callable[[], None]] = []
         _open_databases.add(self)
 
@@ -61,8 +62,9 @@ class Database:
         if self.location.path is not None:
             return self.location.path.with_name(f"{self.location.path.name}-{name}")
         if self._scratch is None:
-            self._scratch = tempfile.TemporaryDirectory(prefix="celeriac-")
-        return Path(self._scratch.name) / name
+            self._scratch = Path(tempfile.mkdtemp(prefix="celeriac-"))
+            self._clear_scratch = weakref.finalize(self, _remove_folder, self._scratch, os.getpid())
+        return self._scratch / name
 
     def after_fork(self, hook: Callable[[], None]) -> None:
         """Call `hook` in every forked child, so that what belongs to the parent is let go of."""
@@ -107,7 +109,7 @@ class Database:
         with self._mutex:
             self._disconnect()
             if self._scratch is not None:
-                self._scratch.cleanup()
+                self._clear_scratch()
                 self._scratch = None
 
     @contextmanager
@@ -251,8 +253,6 @@ class Database:
         if self._connection is not None:
             _inherited.append(self._connection)
             self._connection = None
-        if self._scratch is not None:
-            self._scratch._finalizer.detach()  # type: ignore[attr-defined]  # the parent removes its folder
         self._mutex = threading.Lock()
         for hook in self._fork_hooks:
             hook()
@@ -284,6 +284,11 @@ def _mount_table() -> str:
         return Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
+
+
+def _remove_folder(folder: Path, owner_pid: int) -> None:
+    if os.getpid() == owner_pid:  # a forked copy must not remove its parent's
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _after_fork() -> None:

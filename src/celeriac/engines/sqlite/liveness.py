@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 __all__ = ["NodeLocks"]
@@ -17,7 +18,7 @@ __all__ = ["NodeLocks"]
 class NodeLocks:
     """The lock files of one store's nodes."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Callable[[], Path]) -> None:
         self._folder = folder
         self._held: dict[str, int] = {}
 
@@ -25,7 +26,7 @@ class NodeLocks:
         """Be alive as `node_id` until `release` or the end of this process."""
         if node_id in self._held:
             return
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self._folder().mkdir(parents=True, exist_ok=True)
         fd = os.open(self._path(node_id), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         self._held[node_id] = fd
@@ -65,4 +66,4 @@ class NodeLocks:
             os.close(fd)
 
     def _path(self, node_id: str) -> Path:
-        return self._folder / f"{node_id}.node"
+        return self._folder() / f"{node_id}.node"
