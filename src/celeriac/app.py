@@ -122,7 +122,9 @@ class Celery:
         task = self.tasks.get(name)
         if task is not None:
             return task
-        near = difflib.get_close_matches(name, self.tasks, n=1)
+        last = name.rpartition(".")[2]
+        near = [known for known in self.tasks if known.rpartition(".")[2] == last]
+        near = near or difflib.get_close_matches(name, self.tasks, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(sorted(self.tasks)) or 'none'}"
         raise NotRegistered(f"there is no task {name!r} in this application; {hint}")
 

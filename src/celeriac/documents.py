@@ -11,12 +11,24 @@ import sys
 from dataclasses import dataclass, field
 from typing import Any
 
-from celeriac import serialization, states
+from celeriac import exceptions, serialization, states
 from celeriac.exceptions import DecodeError, RemoteError, RemoteTraceback, ResultError
 
 __all__ = ["Document", "describe_exception", "rebuild_exception"]
 
 _LONGEST_REPR = 1024
+
+#: Where Celery has the same exceptions: what is written, so that its clients find their own class.
+_CELERYS_MODULES: dict[type[BaseException], str] = {
+    exceptions.EncodeError: "kombu.exceptions",
+    exceptions.MaxRetriesExceededError: "celery.exceptions",
+    exceptions.NotRegistered: "celery.exceptions",
+    exceptions.Retry: "celery.exceptions",
+    exceptions.TaskRevokedError: "celery.exceptions",
+    exceptions.TimeoutError: "celery.exceptions",
+    exceptions.WorkerLostError: "billiard.exceptions",
+}
+_OWN_CLASSES = {(module, kind.__qualname__): kind for kind, module in _CELERYS_MODULES.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +96,7 @@ def describe_exception(error: BaseException) -> dict[str, Any]:
         "exc_message": [
             argument if serialization.unencodable(argument) is None else _safe_repr(argument) for argument in error.args
         ],
-        "exc_module": kind.__module__,
+        "exc_module": _CELERYS_MODULES.get(kind, kind.__module__),
     }
 
 
@@ -102,16 +114,23 @@ def rebuild_exception(described: Any, traceback: str | None = None) -> Exception
 
 
 def _find_class(module: Any, name: str) -> type[Exception]:
+    own = _OWN_CLASSES.get((module, name)) if isinstance(module, str) else None
+    if own is not None and issubclass(own, Exception):
+        return own
     found: Any = sys.modules.get(module) if isinstance(module, str) else None
     for part in name.split("."):
-        found = getattr(found, part, None)
+        # Not getattr: a module may offer names that it imports when they are asked for.
+        found = getattr(found, "__dict__", {}).get(part)
     # Only exceptions: a stored document must not be able to name os.system. Only Exception: a task that called
     # sys.exit() must not end the process that asks for its result.
     if isinstance(found, type) and issubclass(found, Exception):
         return found
-    return type(
-        name.rpartition(".")[2], (RemoteError,), {"__module__": module if isinstance(module, str) else __name__}
-    )
+    try:
+        return type(
+            name.rpartition(".")[2], (RemoteError,), {"__module__": module if isinstance(module, str) else __name__}
+        )
+    except ValueError:  # a name that no class can have
+        return RemoteError
 
 
 def _instance(kind: type[Exception], arguments: list[Any]) -> Exception:

@@ -6,16 +6,36 @@ import importlib
 import importlib.util
 import os
 import sys
-from types import ModuleType
+import traceback
+from types import ModuleType, TracebackType
 
 from celeriac.app import Celery
 from celeriac.exceptions import AppNotFound
 
-__all__ = ["AppImportError", "find_app"]
+__all__ = ["AppImportError", "find_app", "load_app"]
+
+_REMEDY = "Go to the folder that holds it, or name that folder with --workdir"
 
 
 class AppImportError(AppNotFound):
     """The module was found but raised while it was imported; its own error is the `__cause__`."""
+
+    def print_cause(self) -> None:
+        """Its traceback, from the application's first line on: without us and the import system."""
+        cause = self.__cause__ or self
+        traceback.print_exception(type(cause), cause, _own_part(cause.__traceback__))
+
+
+def load_app(name: str) -> Celery:
+    """As `find_app`, with the modules imported that the settings `imports` and `include` list."""
+    app = find_app(name)
+    for setting in ("imports", "include"):
+        for module_name in app.conf[setting]:
+            try:
+                _imported(module_name, os.getcwd())
+            except _NoModule as error:
+                raise AppNotFound(f"setting {setting} names {module_name!r}, but {error}") from None
+    return app
 
 
 def find_app(name: str, folder: str | None = None) -> Celery:
@@ -27,12 +47,18 @@ def find_app(name: str, folder: str | None = None) -> Celery:
     if place not in sys.path:
         sys.path.insert(0, place)
     module_name, colon, attribute = name.partition(":")
+    if name.endswith(".py"):
+        meant = os.path.normpath(name.removesuffix(".py")).replace(os.sep, ".")
+        raise AppNotFound(f"{name!r} is the name of a file; write the module's as Python imports it: -A {meant}")
     if not module_name or not all(part.isidentifier() for part in module_name.split(".")):
         raise AppNotFound(
             f"{name!r} is not the name of a module. Write it as in Python: -A tasks for tasks.py, -A proj.celery for "
             "proj/celery.py, -A proj:app for the variable app of it"
         )
-    module = _imported(module_name, place)
+    try:
+        module = _imported(module_name, place)
+    except _NoModule as error:
+        raise AppNotFound(f"{error}. {_REMEDY}") from None
     if colon:
         return _attribute(module, attribute)
     app = _only_app(module)
@@ -46,18 +72,22 @@ def find_app(name: str, folder: str | None = None) -> Celery:
     return app
 
 
+class _NoModule(AppNotFound):
+    pass
+
+
 def _imported(module_name: str, place: str) -> ModuleType:
     try:
         return importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         missing = error.name or ""
         if module_name == missing or module_name.startswith(f"{missing}."):
-            raise AppNotFound(
+            raise _NoModule(
                 f"there is no module {missing!r}: looked for {missing.replace('.', os.sep)}.py in {place} and on Python's "
-                "path. Go to the folder that holds it, or name that folder with --workdir"
+                "path"
             ) from None
         raise AppImportError(f"importing {module_name!r} failed: {error}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise AppImportError(f"importing {module_name!r} failed: {type(error).__name__}: {error}") from error
 
 
@@ -85,6 +115,17 @@ def _only_app(module: ModuleType) -> Celery | None:
             f"-A {module.__name__}:{min(apps)}"
         )
     return next(iter(distinct.values()), None)
+
+
+def _own_part(trace: TracebackType | None) -> TracebackType | None:
+    first = trace
+    while first is not None:
+        file = first.tb_frame.f_code.co_filename
+        importing = file.startswith("<frozen importlib") or os.path.dirname(file) == os.path.dirname(importlib.__file__)
+        if file != __file__ and not importing:
+            return first
+        first = first.tb_next
+    return None  # not one line of it ran: a syntax error, which says itself where it is
 
 
 def _exists(module_name: str) -> bool:

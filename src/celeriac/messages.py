@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 
 from celeriac import serialization
+from celeriac.compression import decompress
 from celeriac.exceptions import DecodeError
 
 __all__ = ["Body", "Malformed", "Message", "Outgoing", "decode", "decode_body", "encode", "encode_body"]
@@ -121,7 +122,8 @@ def decode_body(message: Message, accept: frozenset[str]) -> Body:
         )
     if message.content_type != serialization.JSON_TYPE:
         raise DecodeError(f"no serializer here reads {message.content_type!r}")
-    parts = serialization.loads(message.body)
+    compression = _header(message.headers, "compression", str, None)
+    parts = serialization.loads(message.body if compression is None else decompress(message.body, compression))
     if not isinstance(parts, list) or len(parts) != 3:
         raise DecodeError("the body is not [args, kwargs, embed]")
     args, kwargs, embed = parts
@@ -134,8 +136,8 @@ _encode_envelope = msgspec.json.Encoder().encode
 _decode_envelope: Callable[[bytes], Any] = msgspec.json.Decoder().decode
 
 
-def encode(outgoing: Outgoing) -> bytes:
-    """The message as the bytes that lie in a store's queue."""
+def encode(outgoing: Outgoing, stamps: Mapping[str, Any] | None = None) -> bytes:
+    """The message as the bytes that lie in a store's queue. `stamps` are properties of this publish."""
     message = outgoing.message
     return _encode_envelope(
         {
@@ -145,6 +147,7 @@ def encode(outgoing: Outgoing) -> bytes:
             "headers": message.headers,
             "properties": {
                 **message.properties,
+                **(stamps or {}),
                 "correlation_id": message.id,
                 "delivery_mode": 2,
                 "delivery_info": {"exchange": "", "routing_key": outgoing.queue},
@@ -165,17 +168,32 @@ def decode(raw: bytes) -> Message | Malformed:
     try:
         headers = _part(envelope, "headers")
         properties = _part(envelope, "properties")
+        body = _body_bytes(envelope, properties)
+        if "task" not in headers:
+            headers, body = _from_protocol_1(body)
         return Message.from_headers(
             headers,
-            _body_bytes(envelope, properties),
+            body,
             content_type=_header(envelope, "content-type", str, serialization.JSON_TYPE),
             content_encoding=_header(envelope, "content-encoding", str, "utf-8"),
             priority=min(max(_header(properties, "priority", int, 0), 0), LOWEST_PRIORITY),
-            properties={name: value for name, value in properties.items() if name in ("reply_to", "delivery_tag")},
+            properties={name: value for name, value in properties.items() if name in ("reply_to", "timestamp")},
         )
     except DecodeError as error:
         known = {name: value for name in ("id", "task") if isinstance(value := headers.get(name), str)}
         return Malformed(raw, str(error), **known)
+
+
+def _from_protocol_1(body: bytes) -> tuple[dict[str, Any], bytes]:
+    """Headers and body of a message of Celery's first protocol, which has everything in its body."""
+    content = serialization.loads(body)
+    if not isinstance(content, dict) or "task" not in content:
+        raise DecodeError("the message has no header 'task', and its body is not one of protocol 1 either")
+    names = ("task", "id", "retries", "eta", "expires", "group", "group_index", "timelimit")
+    headers = {name: content[name] for name in names if content.get(name) is not None}
+    args, kwargs = content.get("args") or [], content.get("kwargs") or {}
+    embed = {name: content.get(name) for name in _EMBED}
+    return {"lang": "py", **headers}, serialization.dumps([args, kwargs, embed])
 
 
 def _part(envelope: Any, name: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ a lost answer adds nothing.
 from __future__ import annotations
 
 import os
+import re
 import socket
 import threading
 import time
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Future
 
 __all__ = ["CallOptions", "Publisher", "make_outgoing"]
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,24 +64,20 @@ class CallOptions:
             priority = 0
         if isinstance(priority, bool) or not isinstance(priority, int) or not 0 <= priority <= LOWEST_PRIORITY:
             raise ValueError(f"priority must be a whole number from 0 (first) to {LOWEST_PRIORITY}, not {priority!r}")
-        if not isinstance(queue, str) or not queue:
+        if not _is_name(queue):
             raise ValueError(f"queue must be a name, not {queue!r}")
-        if task_id is not None and (not isinstance(task_id, str) or not task_id):
+        if task_id is not None and not _is_name(task_id):
             raise ValueError(f"task_id must be a non-empty string, not {task_id!r}")
         if countdown is not None:
             if eta is not None:
                 raise ValueError("give countdown or eta, not both")
-            eta = utc(clock.time() + _seconds("countdown", countdown))
+            eta = _after("countdown", countdown, clock)
         elif eta is not None:
             if not isinstance(eta, datetime):
                 raise TypeError(f"eta must be a datetime, not {eta!r}; for seconds from now use countdown")
             eta = _aware(eta, zone)
         if expires is not None:
-            expires = (
-                _aware(expires, zone)
-                if isinstance(expires, datetime)
-                else utc(clock.time() + _seconds("expires", expires))
-            )
+            expires = _aware(expires, zone) if isinstance(expires, datetime) else _after("expires", expires, clock)
         return cls(task_id or str(uuid.uuid4()), queue, priority, eta, expires, ignore_result)
 
 
@@ -182,14 +181,16 @@ class Publisher:
         parcels = [line.waiting.pop(0) for _ in range(len(line.waiting))]
         line.number += 1
         receipt = Receipt(line.producer, line.number)
-        error: BaseException | None = None
+        error: Exception | None = OperationalError("the thread that was sending was interrupted; it may have been sent")
         try:
             self._send_until_stored([item for parcel in parcels for item in parcel.outgoing], receipt)
+            error = None
         except Exception as failure:
             error = failure
-        for parcel in parcels:
-            parcel.error = error
-            parcel.sent = True
+        finally:  # also for Ctrl-C: who waits must not take silence for success
+            for parcel in parcels:
+                parcel.error = error
+                parcel.sent = True
 
     def _send_until_stored(self, outgoing: list[Outgoing], receipt: Receipt) -> None:
         deadline = time.monotonic() + self._timeout_s()
@@ -218,7 +219,7 @@ class _Parcel:
 
     outgoing: list[Outgoing]
     sent: bool = False
-    error: BaseException | None = None
+    error: Exception | None = None
 
 
 @dataclass(slots=True)
@@ -233,12 +234,19 @@ class _Line:
     batches: dict[AbstractEventLoop, tuple[list[Outgoing], Future[None]]] = field(default_factory=dict)
 
 
-def _seconds(option: str, value: Any) -> float:
-    if isinstance(value, timedelta):
-        return value.total_seconds()
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+def _is_name(value: Any) -> bool:
+    # A lone surrogate has no UTF-8: found only when it is sent, it would take down what is sent along with it.
+    return isinstance(value, str) and value != "" and not _SURROGATE.search(value)
+
+
+def _after(option: str, value: Any, clock: Clock) -> datetime:
+    seconds = value.total_seconds() if isinstance(value, timedelta) else value
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
         raise TypeError(f"{option} must be a number of seconds, not {value!r}")
-    return float(value)
+    try:
+        return utc(clock.time() + seconds)
+    except (OverflowError, ValueError):
+        raise ValueError(f"{option} must be a number of seconds that leads to a date, not {value!r}") from None
 
 
 def _aware(moment: datetime, zone: tzinfo) -> datetime:

@@ -6,6 +6,7 @@ Two policies, both values: `Backoff` for our own reconnecting (for ever, capped,
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -61,7 +62,7 @@ class RetryPolicy:
         for key, value in policy.items():
             if value is None and key == "max_retries":
                 continue
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
                 raise ConfigError(f"retry policy: {key} must be a number of at least 0, not {value!r}")
         return cls(**{names[key]: value for key, value in policy.items()})
 

@@ -36,7 +36,7 @@ def dumps(value: Any) -> bytes:
     """The value as JSON; raises `EncodeError` naming what cannot be written."""
     try:
         return _encode(value).encode("ascii")
-    except (TypeError, ValueError, RecursionError) as error:
+    except Exception as error:  # a value's own hook may raise anything
         raise EncodeError(_reason(error)) from None
 
 
@@ -117,7 +117,7 @@ def _untagged(value: dict[str, Any]) -> Any:
 def _reason(error: BaseException) -> str:
     if isinstance(error, RecursionError):
         return "nested too deeply"
-    return str(error)
+    return str(error) if isinstance(error, (TypeError, ValueError)) else f"{type(error).__name__}: {error}"
 
 
 def _short(value: Any) -> str:

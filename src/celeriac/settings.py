@@ -8,8 +8,9 @@ plug-ins read theirs from here, with one warning each.
 from __future__ import annotations
 
 import difflib
+import math
 import warnings
-from collections.abc import Callable, ItemsView, Iterator, Mapping
+from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -47,7 +48,7 @@ def _number(least: float) -> Callable[[Any], float]:
     def check(value: Any) -> float:
         if isinstance(value, timedelta):
             value = value.total_seconds()
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= least:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value < math.inf:
             raise ValueError(f"a number of at least {least:g} (seconds where it is a time)")
         return value
 
@@ -90,9 +91,10 @@ def _mapping(value: Any) -> dict[str, Any]:
 
 
 def _names(value: Any) -> tuple[str, ...]:
-    if isinstance(value, str) or not all(isinstance(item, str) for item in value):
+    names = tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else (None,)
+    if not all(isinstance(name, str) for name in names):
         raise ValueError("a list of names")
-    return tuple(value)
+    return names
 
 
 def _content(value: Any) -> tuple[str, ...]:
@@ -116,10 +118,15 @@ def _time_zone(value: Any) -> str:
 
 def _retry_policy(value: Any) -> dict[str, Any]:
     policy = _mapping(value)
-    RetryPolicy.from_celery(policy)
+    try:
+        RetryPolicy.from_celery(policy)
+    except ConfigError as error:
+        raise ConfigError(f"setting task_publish_retry_policy: {error}") from None
     return policy
 
 
+#: Celery's settings that celeriac has no use for and whose names are nearly those of others: no slips of the pen.
+_CELERYS = frozenset({"broker_user", "task_default_queue_type", "worker_task_log_format"})
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _DAY_S = 86_400.0
 _SERIALIZER = _choice(*CONTENT_TYPES)
@@ -262,7 +269,7 @@ def _did_you_mean(name: str) -> str:
 def _checked(name: str, value: Any) -> Any:
     setting = SETTINGS.get(name)
     if setting is None:
-        if closest(name, SETTINGS):
+        if name not in _CELERYS and closest(name, SETTINGS):
             raise ConfigError(f"there is no setting {name!r}{_did_you_mean(name)}")
         warnings.warn(f"celeriac has no setting {name!r}; it is kept, and has no effect", CeleriacWarning, stacklevel=4)
         return value

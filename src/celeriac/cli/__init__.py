@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import difflib
 import sys
-import traceback
 from importlib import import_module
 from typing import Any
 
@@ -79,11 +78,12 @@ def cli(
 def main() -> None:
     """The `celeriac` script: errors are one line that says what to do, and exit status 1."""
     try:
-        cli.main(standalone_mode=False)
+        # Not standalone, click returns the status that a command exits with.
+        sys.exit(cli.main(standalone_mode=False))
     except click.exceptions.Exit as end:
         sys.exit(end.exit_code)
     except click.ClickException as error:
-        error.show()
+        _told_in_full(error).show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("Stopped; nothing was changed.", err=True)
@@ -91,14 +91,24 @@ def main() -> None:
     except BrokenPipeError:
         sys.exit(141)
     except CeleriacError as error:
-        if error.__cause__ is not None and _is_users(error):
-            traceback.print_exception(error.__cause__)
+        _print_users_error(error)
         click.echo(f"Error: {error}", err=True)
         sys.exit(1)
 
 
-def _is_users(error: CeleriacError) -> bool:
-    """Whether the cause is the user's own code, whose traceback helps."""
+def _told_in_full(error: click.ClickException) -> click.ClickException:
+    """Until Celery 5 `-A` could follow the command, and many still write it there."""
+    if isinstance(error, click.NoSuchOption) and error.ctx is not None:
+        for parameter in cli.params:
+            if error.option_name in parameter.opts:
+                example = f"celeriac {error.option_name} {parameter.metavar or ''} {error.ctx.info_name}"
+                return click.UsageError(f"{error.option_name} belongs before the command: {example}", error.ctx)
+    return error
+
+
+def _print_users_error(error: CeleriacError) -> None:
+    """Where the cause is the user's own code, its traceback helps."""
     from celeriac.loading import AppImportError
 
-    return isinstance(error, AppImportError)
+    if isinstance(error, AppImportError):
+        error.print_cause()

@@ -25,7 +25,8 @@ class _Json(click.ParamType[Any]):
         except ValueError as error:
             self.fail(f"{value!r} is not JSON ({error}); write it like {self._example}", param, ctx)
         if not isinstance(parsed, self._kind):
-            self.fail(f"{value!r} is not what is wanted; write it like {self._example}", param, ctx)
+            kind = "list" if self._kind is list else "object"
+            self.fail(f"{value!r} is not a JSON {kind}; write it like {self._example}", param, ctx)
         return parsed
 
 

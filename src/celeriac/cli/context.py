@@ -10,10 +10,10 @@ from typing import Any
 import click
 
 from celeriac.app import Celery
-from celeriac.exceptions import AppNotFound
-from celeriac.loading import find_app
+from celeriac.exceptions import AppNotFound, ConfigError
+from celeriac.loading import load_app
 
-__all__ = ["Context", "ago", "pass_context", "table"]
+__all__ = ["Context", "ago", "counted", "pass_context", "table"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +34,20 @@ class Context:
         return self.app_name
 
     def load_app(self) -> Celery:
+        """The application with all its tasks and a store that others see; raises `ConfigError`."""
+        app = self.look_at_app()
+        if app.broker.describe() == ":memory:":
+            raise ConfigError(
+                ":memory: is seen by one process only, and this command is a process of its own: name a file in broker_url"
+            )
+        return app
+
+    def look_at_app(self) -> Celery:
         """The application with all its tasks; raises `AppNotFound`."""
         name = self.named_app()
         if self.workdir is not None:
             os.chdir(self.workdir)
-        app = find_app(name)
-        app.import_default_modules()
+        app = load_app(name)
         app.conf.update(self.settings)
         return app
 
@@ -61,6 +69,11 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
         return "  ".join(parts).rstrip()
 
     return "\n".join([line(heads), *(line(row) for row in texts)])
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 task`, `2 tasks`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def ago(seconds: float | None) -> str:

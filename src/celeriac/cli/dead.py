@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from celeriac import messages
-from celeriac.cli.context import Context, ago, pass_context, table
+from celeriac import messages, serialization
+from celeriac.cli.context import Context, ago, counted, pass_context, table
 from celeriac.dead_letters import DeadLetters
 from celeriac.engines.base import DeadLetter
 from celeriac.exceptions import ConfigError, DecodeError
@@ -98,7 +98,7 @@ def retry(context: Context, letter_ids: tuple[int, ...], everything: bool, queue
             sent += dead.retry(letter)
         except DecodeError as error:
             unreadable.append(str(error))
-    click.echo(f"Sent {sent} again.")
+    click.echo(f"Sent {counted(sent, 'task')} again.")
     if unreadable:
         raise DecodeError("; ".join(unreadable))
 
@@ -114,8 +114,8 @@ def drop(context: Context, letter_ids: tuple[int, ...], everything: bool, queue:
     dead = DeadLetters(context.load_app())
     letters = _chosen(dead, letter_ids, everything, queue)
     if not force:
-        click.confirm(f"Delete {len(letters)} dead letters? They cannot be brought back", abort=True)
-    click.echo(f"Deleted {dead.drop([letter.id for letter in letters])}.")
+        click.confirm(f"Delete {counted(len(letters), 'dead letter')}? They cannot be brought back", abort=True)
+    click.echo(f"Deleted {counted(dead.drop([letter.id for letter in letters]), 'dead letter')}.")
 
 
 def _chosen(dead: DeadLetters, letter_ids: tuple[int, ...], everything: bool, queue: str | None) -> list[DeadLetter]:
@@ -154,5 +154,5 @@ def _as_dict(letter: DeadLetter) -> dict[str, Any]:
         "detail": letter.detail,
         "buried": letter.buried,
         "deliveries": letter.deliveries,
-        **{name: value if isinstance(value, (int, str)) else repr(value) for name, value in _arguments(letter).items()},
+        **json.loads(serialization.dumps(_arguments(letter))),
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from celeriac.cli.context import Context, pass_context
+from celeriac.cli.context import Context, counted, pass_context
 
 __all__ = ["command"]
 
@@ -24,6 +24,6 @@ def command(context: Context, force: bool, queues: str | None) -> None:
         click.echo(f"Nothing waits in {where}.")
         return
     if not force:
-        click.confirm(f"Delete {count} waiting tasks in {where}? They cannot be brought back", abort=True)
+        click.confirm(f"Delete {counted(count, 'waiting task')} in {where}? They cannot be brought back", abort=True)
     deleted = sum(app.broker.purge(name) for name in names)
-    click.echo(f"Deleted {deleted} tasks.")
+    click.echo(f"Deleted {counted(deleted, 'task')}.")

@@ -30,7 +30,7 @@ def command(context: Context) -> None:
     click.echo(f"libraries: {packages}, sqlite {sqlite3.sqlite_version}")
     if context.app_name is None:
         return
-    app = context.load_app()
+    app = context.look_at_app()
     click.echo(f"app:       {app.main or context.app_name} (folder {app.folder})")
     click.echo(f"broker:    {app.broker.describe()}")
     click.echo(f"results:   {app.results.describe()}")

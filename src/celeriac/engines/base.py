@@ -100,7 +100,7 @@ class Requeue:
 
 @dataclass(frozen=True, slots=True)
 class Bury:
-    """To the dead letters. `detail` is kept for people (a traceback, the history of crashes)."""
+    """To the dead letters. `detail` is kept for people (a traceback, the history of crashes). Both may be any text."""
 
     reason: str
     detail: str = ""

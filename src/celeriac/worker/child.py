@@ -12,7 +12,7 @@ from celeriac.worker.board import Board
 from celeriac.worker.channel import Channel, Closed
 from celeriac.worker.courier import Courier
 from celeriac.worker.plan import Plan
-from celeriac.worker.processes import die_with_parent, leave_signals_to_the_supervisor
+from celeriac.worker.processes import die_with_parent, leave_forks_to_the_task, leave_signals_to_the_supervisor
 from celeriac.worker.slot import run_slot
 
 __all__ = ["STOP", "run_child"]
@@ -26,6 +26,7 @@ def run_child(
     """Work until told to stop, and return when everything is settled. For a freshly forked process."""
     die_with_parent(parent)
     leave_signals_to_the_supervisor()
+    leave_forks_to_the_task()
     logs.set_up(plan.wishes.loglevel, plan.log_format, slot_name, plan.wishes.logfile)
     courier = Courier(app.broker, app.results, Owner(plan.node_id, number), plan.queues)
     threading.Thread(target=_obey, args=(channel, courier), name="celeriac-control", daemon=True).start()

@@ -20,13 +20,15 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from celeriac.engines.base import Broker, Claim, Commit, Exchange, Keep, Lease, Owner, Requeue, ResultStore
+from celeriac.engines.base import Broker, Bury, Claim, Commit, Exchange, Keep, Lease, Owner, Requeue, ResultStore
 from celeriac.exceptions import BrokerError
 from celeriac.retries import Backoff
 
 __all__ = ["Courier", "CourierOptions"]
 
 logger = logging.getLogger("celeriac.worker")
+
+_LAST_ATTEMPTS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,7 @@ class Courier:
         self._stopping = threading.Event()
         self._asked = threading.Event()
         self._uncertain = False
+        self._singly = False
         self._down = False
         self._attempt = 0
         #: Runs whose effects were refused because their lease had gone to someone else.
@@ -136,18 +139,22 @@ class Courier:
         ended = False
         while True:
             self._asked.clear()
-            if self._stopping.is_set() and not ended:
+            if self._stopping.is_set():
+                # In every pass: an outage may have left leases to adopt. The None goes out with them, and in again.
                 self._give_back("the worker is stopping")
                 self._inbox.put(None)
                 ended = True
             elif self._overrun():
                 self._give_back("the task before it takes long")
             commits = self._drain()
-            claim = None if ended else self._wish()
+            claim = None if ended or self._singly else self._wish()
             next_due_s = None
-            if commits or claim is not None:
+            # At the end an unanswered claim is looked into once more, so that what it got goes back as well.
+            if commits or claim is not None or (ended and self._uncertain):
                 answer = self._exchange(commits, claim)
                 if answer is None:
+                    if ended and not self._outbox and not self._held and self._attempt >= _LAST_ATTEMPTS:
+                        return  # whoever takes over from this node finds what there is
                     self._pause()
                     continue
                 self._take(commits, answer)
@@ -188,6 +195,9 @@ class Courier:
                 self._outbox.append(Commit(lease.token, Requeue()))
 
     def _drain(self) -> list[Commit]:
+        if self._singly and self._outbox:
+            return [self._outbox.popleft()]
+        self._singly = False
         return [self._outbox.popleft() for _ in range(len(self._outbox))]
 
     def _exchange(self, commits: list[Commit], claim: Claim | None) -> Exchange | None:
@@ -207,11 +217,25 @@ class Courier:
             self._uncertain = True
             self._note_failure(error)
             return None
+        except Exception as error:
+            self._outbox.extendleft(reversed(self._refused(commits, error)))
+            self._uncertain = True
+            self._note_failure(error)
+            return None
+        self._attempt = 0
         if self._down:
             self._down = False
-            self._attempt = 0
             logger.warning("The broker is back; going on")
         return answer
+
+    def _refused(self, commits: list[Commit], error: Exception) -> list[Commit]:
+        """No outage: something cannot be written. It must not keep others from being stored, so each goes by itself."""
+        self._singly = True
+        if len(commits) != 1:
+            return commits
+        reason = f"what the run caused cannot be stored: {error!r}"
+        logger.error("Burying a message: %s", reason, exc_info=error)
+        return [Commit(commits[0].token, Bury(reason))]
 
     def _adopt(self, commits: list[Commit], answer: Exchange) -> None:
         """After an outage: run what an unanswered claim had leased to this child."""
@@ -241,7 +265,7 @@ class Courier:
 
     def _sleep(self, next_due_s: float | None) -> None:
         """Until there is something to do: asked by the slot, woken by a publisher, or time."""
-        if self._asked.is_set():
+        if self._asked.is_set() or self._singly:  # what goes singly has claimed nothing, so nobody would wake us
             return
         options = self._options
         if self._idle():
@@ -266,7 +290,7 @@ class Courier:
         self._attempt += 1
         threading.Event().wait(self._options.backoff.delay_s(self._attempt, random.uniform))
 
-    def _note_failure(self, error: BrokerError) -> None:
+    def _note_failure(self, error: Exception) -> None:
         if not self._down:
             self._down = True
             logger.error("The broker cannot be used: %s. Trying again until it can; nothing is lost", error)

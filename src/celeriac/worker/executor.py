@@ -32,7 +32,11 @@ logger = logging.getLogger("celeriac.worker")
 #: Since when (seconds since 1970) no worker that took the message knew the task. Foreign workers ignore the header.
 UNKNOWN_SINCE = "celeriac_unknown_since"
 _UNKNOWN_PAUSE_S = 5.0
-_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+#: What stands above a task's own frames in a traceback.
+_NOT_THE_TASKS = (
+    os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep,
+    os.path.join(os.path.dirname(os.__file__), "asyncio") + os.sep,
+)
 
 
 class Keeper(Protocol):
@@ -281,9 +285,13 @@ def _context(hostname: str, lease: Lease, message: Message, body: Body) -> Conte
 def _format(error: BaseException) -> str:
     """The traceback as text, from the task's own first frame on."""
     trace = error.__traceback__
-    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_PACKAGE) and trace.tb_next is not None:
+    while (
+        trace is not None and trace.tb_frame.f_code.co_filename.startswith(_NOT_THE_TASKS) and trace.tb_next is not None
+    ):
         trace = trace.tb_next
-    return "".join(traceback.format_exception(type(error), error, trace))
+    text = "".join(traceback.format_exception(type(error), error, trace))
+    # Half characters, as in undecodable file names, could be written to no log file.
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _repr(value: Any) -> str:

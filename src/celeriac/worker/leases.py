@@ -11,12 +11,11 @@ import logging
 import queue
 import random
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Event, Thread
 
 from celeriac.clock import SYSTEM_CLOCK, Clock, utc
 from celeriac.engines.base import Broker, Lease, Owner, ResultStore
-from celeriac.exceptions import BrokerError
 from celeriac.retries import Backoff
 from celeriac.worker.plan import Plan
 from celeriac.worker.recovery import Verdict, judge
@@ -54,7 +53,8 @@ class LeaseService:
         self._stopping = Event()
         self._backoff = Backoff()
         self._down = False
-        self._deaths_by_token: dict[int, tuple[bool, DeadChild]] = {}
+        #: By the token under which the child held it.
+        self._deaths_by_token: dict[int | None, tuple[bool, DeadChild]] = {}
         self._thread = Thread(target=self._run, name="celeriac-leases", daemon=True)
 
     def start(self) -> None:
@@ -94,7 +94,7 @@ class LeaseService:
                 self._note(None)
                 attempt = 0
                 timeout_s = max(0.0, min(renew_at, recover_at) - time.monotonic())
-            except BrokerError as error:
+            except Exception as error:  # also what should not happen: without this loop the node would count as dead
                 self._note(error)
                 attempt += 1
                 timeout_s = self._backoff.delay_s(attempt, random.uniform)
@@ -116,8 +116,11 @@ class LeaseService:
             logger.warning("Deleted %d dead letters beyond dead_letter_max_age or dead_letter_max_size", trimmed)
 
     def _seize(self, death: DeadChild) -> None:
-        for lease in self._broker.seize(Owner(self._plan.node_id, death.number), self._owner):
-            self._deaths_by_token[lease.token] = (lease.previous in death.running, death)
+        lost = Owner(self._plan.node_id, death.number)
+        # Noted before the take-over, whose answer may be lost: what had not begun must not count as a crash.
+        for lease in self._broker.held(lost):
+            self._deaths_by_token[lease.token] = (lease.token in death.running, death)
+        self._broker.seize(lost, self._owner)
 
     def _settle_own(self) -> None:
         """Decide about everything this node has taken over, also in a pass that was cut short."""
@@ -129,12 +132,13 @@ class LeaseService:
         commits = [verdict.commit for verdict in verdicts]
         if self._results is not None:
             self._results.store([commit.record for commit in commits if commit.record is not None])
+            commits = [replace(commit, record=None) for commit in commits]
         self._broker.exchange(self._owner, commits)
         for verdict in verdicts:
             logger.warning(verdict.line)
 
     def _judge(self, lease: Lease) -> Verdict:
-        running, death = self._deaths_by_token.get(lease.token, (True, _DEAD_NODE))
+        running, death = self._deaths_by_token.get(lease.previous, (True, _DEAD_NODE))
         return judge(
             lease,
             running=running,
@@ -145,7 +149,7 @@ class LeaseService:
             now=utc(self._clock.time()).isoformat(),
         )
 
-    def _note(self, error: BrokerError | None) -> None:
+    def _note(self, error: Exception | None) -> None:
         if error is not None and not self._down:
             logger.error("The lease cannot be renewed: %s. Trying again until it can", error)
         elif error is None and self._down:

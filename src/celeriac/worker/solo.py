@@ -13,6 +13,7 @@ from celeriac.worker.banner import banner
 from celeriac.worker.courier import Courier
 from celeriac.worker.leases import LeaseService
 from celeriac.worker.plan import Wishes
+from celeriac.worker.processes import leave_forks_to_the_task, stop_signals
 from celeriac.worker.slot import run_slot
 from celeriac.worker.starting import register_patiently, say
 from celeriac.worker.template import load
@@ -25,7 +26,8 @@ logger = logging.getLogger("celeriac.worker")
 def run_solo(wishes: Wishes) -> int:
     """Work in this process until a signal; returns the exit status. Raises `ConfigError` before the start.
 
-    A task that is running when the signal comes is finished: there is no other process that could interrupt it.
+    A task that is running when the signal comes is finished: there is no other process that could interrupt it. A second
+    signal is the end of this process, and the next worker takes over.
     """
     app, plan = load(wishes)
     logs.set_up(wishes.loglevel, plan.log_format, "MainProcess", wishes.logfile)
@@ -36,11 +38,19 @@ def run_solo(wishes: Wishes) -> int:
     def stop(_number: int, _frame: FrameType | None) -> None:
         nonlocal stopped
         stopped = True
-        # In a thread: the handler interrupts the slot, which may be holding the very lock that a wake-up needs.
-        threading.Thread(target=courier.stop, name="celeriac-stop", daemon=True).start()
+        for number in stop_signals():
+            signal.signal(number, signal.SIG_DFL)
+        # In a thread: the handler interrupts the slot, which may be in the middle of printing, or hold the very lock that
+        # a wake-up needs.
+        threading.Thread(target=wind_down, name="celeriac-stop", daemon=True).start()
 
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    def wind_down() -> None:
+        courier.stop()
+        say("\nceleriac: stopping; the running task finishes first, the rest goes back (again: at once)")
+
+    for number in stop_signals():
         signal.signal(number, stop)
+    leave_forks_to_the_task()
     register_patiently(broker, plan, lambda: stopped)
     say(banner(plan, broker.describe(), results.describe()))
     leases = LeaseService(plan, broker, results)

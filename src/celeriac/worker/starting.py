@@ -10,6 +10,7 @@ from collections.abc import Callable
 from celeriac.engines.base import Broker
 from celeriac.exceptions import OperationalError
 from celeriac.retries import Backoff
+from celeriac.worker import logs
 from celeriac.worker.plan import Plan
 
 __all__ = ["register_patiently", "say"]
@@ -32,5 +33,9 @@ def register_patiently(broker: Broker, plan: Plan, give_up: Callable[[], bool]) 
 
 
 def say(text: str) -> None:
-    """Speak to the person at the terminal, whatever the log level."""
-    print(text, file=sys.__stderr__, flush=True)
+    """Speak to the person at the terminal, whatever the log level; if it has gone, to no one."""
+    try:
+        print(text, file=sys.__stderr__, flush=True)
+    except OSError as error:
+        if sys.__stderr__ is not None:
+            logs.let_go_of(sys.__stderr__, error)

@@ -28,7 +28,7 @@ from celeriac.worker.channel import Channel, Closed
 from celeriac.worker.child import STOP
 from celeriac.worker.leases import DeadChild, LeaseService
 from celeriac.worker.plan import Plan, Wishes
-from celeriac.worker.processes import exit_text
+from celeriac.worker.processes import exit_text, stop_signals, wake_pipe
 from celeriac.worker.solo import run_solo
 from celeriac.worker.starting import register_patiently, say
 from celeriac.worker.template import Ended, Failed, Fork, Forked
@@ -50,6 +50,15 @@ class _Child:
     channel: Channel
     board: Board
     started: float = field(default_factory=time.monotonic)
+    #: By us.
+    killed: bool = False
+
+    def kill(self) -> None:
+        self.killed = True
+        try:
+            os.kill(self.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
 
 
 class Supervisor:
@@ -64,14 +73,17 @@ class Supervisor:
         self._starts: list[tuple[float, str]] = []
         self._quick_deaths = 0
         self._backoff = Backoff(first_s=0.5, longest_s=30.0)
-        self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._wake_read, self._wake_write = wake_pipe()
 
     def run(self) -> int:
         """Raises `ConfigError` when the application or its settings do not allow a start."""
         self._template, self._channel = self._start_template()
         self._catch_signals()
         try:
-            plan = self._plan = self._receive_plan()
+            received = self._receive_plan()
+            if received is None:
+                return 0
+            plan = self._plan = received
             if plan.pool == "solo":
                 self._end_template()
                 return run_solo(self._wishes)
@@ -87,7 +99,11 @@ class Supervisor:
             now = time.monotonic()
             self._starts = [(now, f"ForkPoolWorker-{index + 1}") for index in range(plan.concurrency)]
             status = self._watch()
-            self._stop()
+            try:
+                self._stop()
+            except Closed:
+                self._template_died()
+                status = 1
             if self._leases.stop(_LAST_SETTLING_S):
                 broker.unregister(plan.node_id)
             results.close()
@@ -108,7 +124,12 @@ class Supervisor:
         ours.send((self._wishes, os.getpid()))
         return process, ours
 
-    def _receive_plan(self) -> Plan:
+    def _receive_plan(self) -> Plan | None:
+        """What the template makes of the application; None when a signal came first (loading may take for ever)."""
+        self._poll().poll()
+        if self._signals:
+            self._template.kill()
+            return None
         try:
             answer, _ = self._channel.receive()
         except Closed:
@@ -123,7 +144,7 @@ class Supervisor:
     def _end_template(self) -> None:
         self._channel.close()
         for child in self._children.values():
-            _kill(child.pid)
+            child.kill()
         try:
             self._template.wait(timeout=5)
         except subprocess.TimeoutExpired:
@@ -149,21 +170,19 @@ class Supervisor:
         child = self._children.pop(ended.number)
         child.channel.close()
         stopping = self._signals > 0
-        if not (stopping and ended.status == 0):
+        running = frozenset(child.board.running())
+        if running or not (stopping and ended.status == 0):
             how = exit_text(ended.status)
-            logger.error("Process %r pid:%d ended with %s", child.name, child.pid, how)
+            if not child.killed:
+                logger.error("Process %r pid:%d ended with %s", child.name, child.pid, how)
+            # Killed by us at the end of the grace period: an interruption, not the task's doing.
             self._leases.child_died(
-                DeadChild(
-                    child.number,
-                    frozenset(child.board.running()),
-                    f"its process ended with {how}",
-                    # Killed by us at the end of the grace period: an interruption, not the task's doing.
-                    counted=not stopping,
-                )
+                DeadChild(child.number, running, f"its process ended with {how}", counted=not stopping)
             )
         child.board.close()
         if not stopping:
-            soon = time.monotonic() - child.started < _SOON_S
+            # A task that takes its process down is no reason to have other tasks wait for a new one.
+            soon = not running and time.monotonic() - child.started < _SOON_S
             self._quick_deaths = self._quick_deaths + 1 if soon else 0
             delay_s = self._backoff.delay_s(self._quick_deaths, lambda _low, high: high) if soon else 0.0
             self._starts.append((time.monotonic() + delay_s, child.name))
@@ -189,7 +208,7 @@ class Supervisor:
         how = exit_text(self._template.wait())
         logger.critical("The template process ended with %s, and its children with it; this worker ends", how)
         for child in list(self._children.values()):
-            _kill(child.pid)
+            child.kill()
             self._ended(Ended(child.number, -signal.SIGKILL))
 
     def _start_children(self) -> None:
@@ -200,16 +219,20 @@ class Supervisor:
             self._fork(start[1])
 
     def _handle_events(self, timeout_s: float | None) -> None:
-        poll = select.poll()
-        poll.register(self._channel.fileno(), select.POLLIN)
-        poll.register(self._wake_read, select.POLLIN)
-        for fd, _ in poll.poll(None if timeout_s is None else timeout_s * 1000 + 1):
+        for fd, _ in self._poll().poll(None if timeout_s is None else timeout_s * 1000 + 1):
             if fd == self._wake_read:
                 os.read(self._wake_read, 4096)
                 continue
             message, _ = self._channel.receive()
             assert isinstance(message, Ended)
             self._ended(message)
+
+    def _poll(self) -> select.poll:
+        """For news from the template and for signals."""
+        poll = select.poll()
+        poll.register(self._channel.fileno(), select.POLLIN)
+        poll.register(self._wake_read, select.POLLIN)
+        return poll
 
     # ── stopping ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -218,7 +241,7 @@ class Supervisor:
             self._signals += 1
 
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+        for number in stop_signals():
             signal.signal(number, note)
 
     def _stop(self) -> None:
@@ -235,18 +258,12 @@ class Supervisor:
         while self._children and self._signals < 2 and time.monotonic() < deadline:
             self._handle_events(max(0.0, deadline - time.monotonic()))
         if self._children:
-            logger.warning("Stopping %d running tasks; they go back to their queues", len(self._children))
+            count = sum(len(child.board.running()) for child in self._children.values())
+            logger.warning("Stopping %d running %s at once", count, "task" if count == 1 else "tasks")
             for child in self._children.values():
-                _kill(child.pid)
+                child.kill()
             while self._children:
                 self._handle_events(None)
-
-
-def _kill(pid: int) -> None:
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
 
 
 def _interpreter_flags() -> list[str]:

@@ -15,16 +15,15 @@ import sys
 import traceback
 import warnings
 from dataclasses import dataclass
-from types import TracebackType
 
 from celeriac.app import Celery
 from celeriac.exceptions import CeleriacError
-from celeriac.loading import AppImportError, find_app
+from celeriac.loading import AppImportError, load_app
 from celeriac.worker.board import Board
 from celeriac.worker.channel import Channel, Closed
 from celeriac.worker.child import run_child
 from celeriac.worker.plan import Plan, Wishes, make_plan
-from celeriac.worker.processes import die_with_parent, leave_signals_to_the_supervisor
+from celeriac.worker.processes import die_with_parent, leave_signals_to_the_supervisor, wake_pipe
 
 __all__ = ["Ended", "Failed", "Fork", "Forked", "load"]
 
@@ -62,33 +61,11 @@ class Failed:
 
 
 def load(wishes: Wishes) -> tuple[Celery, Plan]:
-    """The application with all its tasks, and what to do; raises `CeleriacError`.
-
-    The traceback of a module that raises is printed, cut to the application's own part.
-    """
+    """The application with all its tasks, and what to do; raises `CeleriacError`."""
     if wishes.workdir is not None:
         os.chdir(wishes.workdir)
-    try:
-        app = find_app(wishes.app)
-        app.import_default_modules()
-    except AppImportError as error:
-        cause = error.__cause__ or error
-        traceback.print_exception(type(cause), cause, _own_part(cause.__traceback__))
-        raise
+    app = load_app(wishes.app)
     return app, make_plan(wishes, app)
-
-
-def _own_part(trace: TracebackType | None) -> TracebackType | None:
-    """The traceback from the application's first frame on: without us and the import system."""
-    first = trace
-    while first is not None:
-        file = first.tb_frame.f_code.co_filename
-        if not file.startswith(("<frozen importlib", os.path.dirname(os.path.dirname(__file__)))) and (
-            os.path.basename(os.path.dirname(file)) != "importlib"
-        ):
-            return first
-        first = first.tb_next
-    return trace
 
 
 def main(fd: int) -> None:
@@ -101,12 +78,15 @@ def main(fd: int) -> None:
         try:
             app, plan = load(wishes)
         except CeleriacError as error:
+            if isinstance(error, AppImportError):
+                error.print_cause()  # here, as it cannot travel
             channel.send(Failed(str(error)))
             return
         except Exception as error:
             traceback.print_exception(error)
             channel.send(Failed(f"the application could not be loaded: {type(error).__name__}: {error}"))
             return
+        sys.stdout.flush()  # what modules printed, or every child would print it again
         channel.send(plan)
         # What is here now is shared by all children for their whole lives; the collector must not touch (copy) it.
         gc.collect()
@@ -123,7 +103,7 @@ class _Template:
         self._channel = channel
         self._numbers: dict[int, int] = {}
         # SIGCHLD writes a byte to this pipe, so that one poll waits for orders and for deaths.
-        self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._wake_read, self._wake_write = wake_pipe()
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
 
@@ -168,9 +148,11 @@ class _Template:
         except BaseException:
             traceback.print_exc(file=sys.__stderr__)
         finally:
-            sys.stdout.flush()
-            # Not sys.exit: the template's exit handlers and open files are not ours to end.
-            os._exit(status)
+            try:
+                sys.stdout.flush()
+            finally:
+                # Not sys.exit: the template's exit handlers and open files are not ours to end.
+                os._exit(status)
 
     def _reap(self) -> None:
         while self._numbers:

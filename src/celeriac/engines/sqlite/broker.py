@@ -101,7 +101,7 @@ class SQLiteBroker:
             message_id = connection.execute(_PUBLISH["message"], (messages.encode(item),)).lastrowid
             priority = item.message.priority
             if item.due is not None and item.due > now:
-                connection.execute(_PUBLISH["delayed"], (item.due, message_id, item.queue, priority, 0, now))
+                connection.execute(_PUBLISH["delayed"], (item.due, message_id, item.queue, priority, 0, 0, now))
             else:
                 connection.execute(_PUBLISH["ready"], (item.queue, priority, message_id, 0, 0, now))
             came[item.queue] += 1
@@ -122,6 +122,8 @@ class SQLiteBroker:
             watching = results.watchers(connection, documents)
             leases, next_due_s = self._claim(connection, owner, claim, came) if claim is not None else ((), None)
             bells = self._waiting(connection, came)
+        if leases:
+            self._parked = None
         self._ring(bells)
         results.ring_watchers(self.database, watching)
         return Exchange(applied, leases, next_due_s)
@@ -144,7 +146,9 @@ class SQLiteBroker:
                 so_far = deliveries if counted else deliveries - 1
                 if delay_s > 0:
                     due = time.time() + delay_s
-                    connection.execute(_PUBLISH["delayed"], (due, message_id, queue, priority, so_far, published))
+                    connection.execute(
+                        _PUBLISH["delayed"], (due, message_id, queue, priority, so_far, begun, published)
+                    )
                 else:
                     connection.execute(_PUBLISH["ready"], (queue, priority, message_id, so_far, begun, published))
                 came[queue] += 1
@@ -163,7 +167,8 @@ class SQLiteBroker:
     ) -> None:
         message = messages.decode(raw)
         connection.execute(
-            _SETTLE["bury"], (queue, message.id, message.task, reason, detail, time.time(), deliveries, raw)
+            _SETTLE["bury"],
+            (queue, message.id, message.task, _writable(reason), _writable(detail), time.time(), deliveries, raw),
         )
 
     def _claim(
@@ -176,13 +181,13 @@ class SQLiteBroker:
         leases = tuple(self._take(connection, owner, queues, claim.limit))
         if not leases and claim.park:
             self._parked = self._claim_bell().path
-            for queue in queues:
+            # Also on paused queues: whoever resumes one wakes who waits for it.
+            for queue in claim.queues:
                 connection.execute(_CLAIM["park"], (queue, self._parked))
         elif leases:
             if self._parked is not None:
                 # Busy from now on: the next publisher must wake someone else.
                 connection.execute(_CLAIM["unpark"], (self._parked,))
-                self._parked = None
             # We may have been woken for a message and taken another one. If anything is left, the next waiter is woken
             # in our place, and so on.
             for queue in queues:
@@ -194,11 +199,11 @@ class SQLiteBroker:
 
     def _promote(self, connection: sqlite3.Connection, now: float) -> None:
         """Delayed messages whose time has come go to their place in the queue: the place of their publication."""
-        for due, message_id, queue, priority, deliveries, published in connection.execute(
+        for due, message_id, queue, priority, deliveries, begun, published in connection.execute(
             _CLAIM["due"], (now, _MOST_PROMOTED)
         ).fetchall():
             connection.execute(_CLAIM["promote"], (due, message_id))
-            connection.execute(_PUBLISH["ready"], (queue, priority, message_id, deliveries, 0, published))
+            connection.execute(_PUBLISH["ready"], (queue, priority, message_id, deliveries, begun, published))
 
     def _take(self, connection: sqlite3.Connection, owner: Owner, queues: Sequence[str], limit: int) -> Iterable[Lease]:
         """Lend the next messages: lowest priority number first, then oldest, over all queues."""
@@ -233,12 +238,7 @@ class SQLiteBroker:
     def held(self, owner: Owner) -> list[Lease]:
         with self.database.read() as connection:
             rows = connection.execute(_RECOVER["held_by_child"], (owner.node, owner.child)).fetchall()
-            return [self._lease(connection, row) for row in rows]
-
-    def _lease(self, connection: sqlite3.Connection, row: tuple[int, int, str, int, int]) -> Lease:
-        token, message_id, queue, deliveries, begun = row
-        (raw,) = connection.execute(_CLAIM["raw"], (message_id,)).fetchone()
-        return Lease(token, queue, messages.decode(raw), deliveries, bool(begun))
+        return [_lease(*row) for row in rows]
 
     # ── wait and wake ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -325,12 +325,12 @@ class SQLiteBroker:
         return [node_id for node_id in sorted(known - {own}) if not self._locks.alive(node_id)]
 
     def _seize(
-        self, connection: sqlite3.Connection, rows: Sequence[tuple[int, int, str, int, int]], by: Owner
+        self, connection: sqlite3.Connection, rows: Sequence[tuple[int, str, int, int, int | None, bytes]], by: Owner
     ) -> list[Lease]:
         leases = []
         for token, row in enumerate(rows, self._reserve_tokens(connection, len(rows))):
             connection.execute(_RECOVER["seize"], (token, by.node, by.child, row[0]))
-            leases.append(replace(self._lease(connection, (token, *row[1:])), previous=row[0]))
+            leases.append(replace(_lease(*row), token=token, previous=row[0]))
         return leases
 
     # ── looking, and dead letters ────────────────────────────────────────────────────────────────────────────────────
@@ -433,6 +433,15 @@ class SQLiteBroker:
         bell, self._bell = self._bell, None
         if bell is not None:
             bell.abandon()
+
+
+def _lease(token: int, queue: str, deliveries: int, begun: int, previous: int | None, raw: bytes) -> Lease:
+    return Lease(token, queue, messages.decode(raw), deliveries, bool(begun), previous)
+
+
+def _writable(text: str) -> str:
+    """Half characters, as undecodable file names in a traceback have, are written as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _without_suspects(

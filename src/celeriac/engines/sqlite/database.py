@@ -34,6 +34,7 @@ T = TypeVar("T")
 
 _open_databases: weakref.WeakSet[Database] = weakref.WeakSet()
 _inherited: list[sqlite3.Connection] = []
+_creating = threading.Lock()
 
 
 class Database:
@@ -52,6 +53,7 @@ class Database:
         self._owner_pid = os.getpid()
         self._scratch: Path | None = None
         self._fork_hooks: list[Callable[[], None]] = []
+        self._held_for_fork = False
         _open_databases.add(self)
 
     def __str__(self) -> str:
@@ -88,21 +90,22 @@ class Database:
             except sqlite3.Error as error:
                 raise self._explained(error) from error
             finally:
-                if connection.in_transaction:
-                    try:
-                        connection.execute("ROLLBACK")
-                    except sqlite3.Error:
-                        self._disconnect()  # a disk error in the middle: the next call starts afresh
+                self._end(connection)
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
-        """For single statements that only read."""
+        """A read transaction: its statements see one moment of the store, and keep no writer waiting."""
         with self._exclusive() as deadline:
             connection = self._connected(deadline)
             try:
+                connection.execute("BEGIN")
+                # What takes the snapshot; another process that repairs the log after a crash may be in the way.
+                self._until(deadline, lambda: connection.execute("SELECT value FROM counters").fetchone())
                 yield connection
             except sqlite3.Error as error:
                 raise self._explained(error) from error
+            finally:
+                self._end(connection)
 
     def close(self) -> None:
         """Close the connection; the next use opens it again. A store in memory is gone."""
@@ -205,9 +208,11 @@ class Database:
                     f"{path} lies on a network file system ({file_system}), where SQLite's locks do not hold and tasks "
                     f"would be lost. {remedy}"
                 )
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        except IsADirectoryError:
-            raise ConfigError(f"{path} is a folder, not a file. Name a file in broker_url") from None
+            _create(path)
+            if path.is_dir():
+                raise ConfigError(f"{path} is a folder, not a file. Name a file in broker_url")
+            if not os.access(path, os.R_OK | os.W_OK):
+                raise BrokerError(f"{path} cannot be written: it is read-only or belongs to someone else. {remedy}")
         except OSError as error:
             raise BrokerError(f"{path} cannot be written: {error.strerror}. {remedy}") from None
 
@@ -220,6 +225,13 @@ class Database:
                 if _code(error) not in ("SQLITE_BUSY", "SQLITE_LOCKED") or time.monotonic() > deadline:
                     raise
             time.sleep(random.uniform(*_RETRY_BETWEEN_S))
+
+    def _end(self, connection: sqlite3.Connection) -> None:
+        if connection.in_transaction:
+            try:
+                connection.execute("ROLLBACK")
+            except sqlite3.Error:
+                self._disconnect()  # a disk error in the middle: the next call starts afresh
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
@@ -248,8 +260,23 @@ class Database:
             )
         return BrokerError(f"{self}: {error}")
 
+    def _before_fork(self) -> None:
+        # SQLite's table of file locks would be copied, but the locks themselves are not: the child would believe to hold
+        # what it does not, its write-ahead log could be removed under it, and what it wrote would be lost.
+        if self._mutex.acquire(timeout=self._timeout_s):
+            self._held_for_fork = True
+            if self.location.path is not None:
+                self._disconnect()
+
+    def _after_fork_in_parent(self) -> None:
+        if self._held_for_fork:
+            self._held_for_fork = False
+            self._mutex.release()
+
     def _after_fork(self) -> None:
-        # Closing an inherited connection is not safe, nor is letting the garbage collector do it.
+        # In memory, or if a transaction did not end in time. Closing an inherited connection is not safe, nor is letting
+        # the garbage collector do it.
+        self._held_for_fork = False
         if self._connection is not None:
             _inherited.append(self._connection)
             self._connection = None
@@ -259,10 +286,26 @@ class Database:
 
 
 def _header(connection: sqlite3.Connection) -> tuple[int, int, int]:
-    (application_id,) = connection.execute("PRAGMA application_id").fetchone()
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    # In one statement: between two, another process may have made the store.
+    application_id, version, tables = connection.execute(
+        "SELECT application_id, user_version, (SELECT count(*) FROM sqlite_master) "
+        "FROM pragma_application_id, pragma_user_version"
+    ).fetchone()
     return application_id, version, tables
+
+
+def _create(path: Path) -> None:
+    """Make an empty file unless there is one.
+
+    One that is there is never opened: closing any descriptor of a file takes away all locks that this process has on it
+    (POSIX), also those of a connection that is in use. Another process would then think itself the last one, remove the
+    write-ahead log, and with it what this process goes on to write.
+    """
+    with _creating:
+        try:
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        except FileExistsError:
+            pass
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
@@ -291,9 +334,22 @@ def _remove_folder(folder: Path, owner_pid: int) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def _before_fork() -> None:
+    for database in list(_open_databases):
+        database._before_fork()
+    _creating.acquire()
+
+
+def _after_fork_in_parent() -> None:
+    _creating.release()
+    for database in list(_open_databases):
+        database._after_fork_in_parent()
+
+
 def _after_fork() -> None:
+    _creating.release()
     for database in list(_open_databases):
         database._after_fork()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork)

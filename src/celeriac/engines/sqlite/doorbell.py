@@ -8,6 +8,7 @@ wait for thousands of results on one bell.
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import tempfile
@@ -89,9 +90,11 @@ def ring(path: str, line: str = _WAKE) -> bool:
         fd = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
-    except OSError:  # ENXIO: no reader
+    except OSError as error:
+        if error.errno != errno.ENXIO:
+            return True  # too many open files here, say: the owner may live, and looks by itself now and then
         try:
-            os.unlink(path)
+            os.unlink(path)  # no reader
         except OSError:
             pass
         return False

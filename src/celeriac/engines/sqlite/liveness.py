@@ -23,12 +23,17 @@ class NodeLocks:
         self._held: dict[str, int] = {}
 
     def hold(self, node_id: str) -> None:
-        """Be alive as `node_id` until `release` or the end of this process."""
-        if node_id in self._held:
-            return
+        """Be alive as `node_id` until `release` or the end of this process. Again after the folder was deleted."""
+        held = self._held.pop(node_id, None)
+        if held is not None:
+            if os.fstat(held).st_nlink > 0:
+                self._held[node_id] = held
+                return
+            os.close(held)
         self._folder().mkdir(parents=True, exist_ok=True)
         fd = os.open(self._path(node_id), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Waits for no one but who is looking (`alive`) in this instant.
+        fcntl.flock(fd, fcntl.LOCK_EX)
         self._held[node_id] = fd
 
     def release(self, node_id: str) -> None:

@@ -8,6 +8,7 @@ folder and not the current one; `CELERIAC_HOME` overrides. URLs are SQLAlchemy's
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ __all__ = ["HOME_FOLDER", "Location", "network_file_system", "parse"]
 HOME_FOLDER = ".celeriac"
 _DEFAULT_NAME = "celeriac.db"
 _SYNCHRONOUS = ("full", "normal")
+#: How the mount table writes blanks and backslashes.
+_ESCAPED = re.compile(r"\\([0-7]{3})")
 
 #: SQLite's locks and shared memory do not hold between machines on these.
 _NETWORK_TYPES = frozenset(
@@ -68,7 +71,7 @@ def network_file_system(path: Path, mount_table: str) -> str | None:
     for line in mount_table.splitlines():
         fields, _, rest = line.partition(" - ")
         try:
-            mount_point = fields.split()[4].encode().decode("unicode_escape")
+            mount_point = _ESCAPED.sub(lambda octal: chr(int(octal[1], 8)), fields.split()[4])
             file_system = rest.split()[0]
         except IndexError:
             continue

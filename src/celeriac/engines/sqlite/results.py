@@ -70,7 +70,7 @@ def store_records(connection: sqlite3.Connection, records: Sequence[Record]) -> 
     connection.executemany(
         _SETTLE["store"],
         [
-            (record.task_id, record.body, record.fence, None if record.ttl_s is None else now + record.ttl_s)
+            (record.task_id, record.body, record.fence, None if record.ttl_s is None else now + record.ttl_s, now)
             for record in records
         ],
     )
@@ -115,8 +115,13 @@ class _Hub:
                 bell = self._bell = Doorbell(self._database.side_folder("bells"))
                 threading.Thread(target=self._listen, args=(bell,), name="celeriac-results", daemon=True).start()
             self._notify.setdefault(task_id, []).append(notify)
-        with self._database.write(durable=False) as connection:
-            connection.execute(_SQL["watch"], (task_id, bell.path))
+        try:
+            with self._database.write(durable=False) as connection:
+                connection.execute(_SQL["watch"], (task_id, bell.path))
+        except BrokerError:
+            with self._lock:
+                self._notify[task_id].remove(notify)
+            raise
 
     def remove(self, task_id: str, notify: Callable[[], None]) -> None:
         with self._lock:
@@ -126,9 +131,12 @@ class _Hub:
             bell = self._bell
             if waiting or bell is None:
                 return
-            self._notify.pop(task_id, None)
         try:
             with self._database.write(durable=False) as connection:
+                with self._lock:
+                    if self._notify.get(task_id):
+                        return  # someone has come meanwhile, and needs the row
+                    self._notify.pop(task_id, None)
                 connection.execute(_SQL["unwatch"], (task_id, bell.path))
         except BrokerError:
             pass  # the row stays until this bell is found dead; whoever waited must still get what it waited for

@@ -2,7 +2,7 @@
 
 -- name: due
 -- Args: now, limit.
-SELECT due, id, queue, priority, deliveries, published FROM delayed WHERE due <= ? ORDER BY due LIMIT ?;
+SELECT due, id, queue, priority, deliveries, begun, published FROM delayed WHERE due <= ? ORDER BY due LIMIT ?;
 
 -- name: promote
 -- Args: due, id.

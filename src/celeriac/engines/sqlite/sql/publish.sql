@@ -22,5 +22,5 @@ INSERT INTO messages (raw) VALUES (?);
 INSERT INTO ready (queue, priority, id, deliveries, begun, published) VALUES (?, ?, ?, ?, ?, ?);
 
 -- name: delayed
--- Args: due, id, queue, priority, deliveries, published.
-INSERT INTO delayed (due, id, queue, priority, deliveries, published) VALUES (?, ?, ?, ?, ?, ?);
+-- Args: due, id, queue, priority, deliveries, begun, published.
+INSERT INTO delayed (due, id, queue, priority, deliveries, begun, published) VALUES (?, ?, ?, ?, ?, ?, ?);

@@ -23,12 +23,14 @@ SELECT DISTINCT node FROM leased;
 
 -- name: held_by_child
 -- Args: node, child.
-SELECT token, id, queue, deliveries, begun FROM leased WHERE node = ? AND child = ? ORDER BY token;
+SELECT token, queue, deliveries, begun, previous, raw FROM leased JOIN messages USING (id)
+WHERE node = ? AND child = ? ORDER BY token;
 
 -- name: held_by_node
 -- Args: node.
-SELECT token, id, queue, deliveries, begun FROM leased WHERE node = ? ORDER BY token;
+SELECT token, queue, deliveries, begun, previous, raw FROM leased JOIN messages USING (id)
+WHERE node = ? ORDER BY token;
 
 -- name: seize
 -- Args: new token, node, child, old token.
-UPDATE leased SET token = ?, node = ?, child = ? WHERE token = ?;
+UPDATE leased SET previous = token, token = ?, node = ?, child = ? WHERE token = ?;

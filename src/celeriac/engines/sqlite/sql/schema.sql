@@ -24,6 +24,7 @@ CREATE TABLE delayed (                      -- may be claimed at `due`
     queue       TEXT NOT NULL,
     priority    INTEGER NOT NULL,
     deliveries  INTEGER NOT NULL,
+    begun       INTEGER NOT NULL,
     published   REAL NOT NULL,
     PRIMARY KEY (due, id)
 ) WITHOUT ROWID;
@@ -38,7 +39,8 @@ CREATE TABLE leased (                       -- lent to a child of a node
     begun       INTEGER NOT NULL,
     published   REAL NOT NULL,
     node        TEXT NOT NULL,
-    child       INTEGER NOT NULL
+    child       INTEGER NOT NULL,
+    previous    INTEGER                     -- the token of the owner from whom it was taken over
 );
 
 CREATE TABLE dead (                         -- buried

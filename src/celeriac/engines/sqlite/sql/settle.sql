@@ -22,7 +22,7 @@ UPDATE leased SET begun = 1 WHERE token = ?;
 INSERT INTO dead (queue, task_id, task, reason, detail, buried, deliveries, raw) VALUES (?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: store
--- Args: task_id, body, fence, expires.
+-- Args: task_id, body, fence, expires, now.
 INSERT INTO results (task_id, body, fence, expires) VALUES (?, ?, ?, ?)
 ON CONFLICT (task_id) DO UPDATE SET body = excluded.body, fence = excluded.fence, expires = excluded.expires
-WHERE excluded.fence >= results.fence;
+WHERE excluded.fence >= results.fence OR results.expires <= ?;

@@ -1,0 +1,50 @@
+"""One suite, every engine: tests ask for `broker`, `results` and what else an engine can give."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from celeriac.engines.base import Broker, ResultStore
+from conformance.engines import ENGINES, Engine, Other
+from conformance.making import Producer
+
+
+@pytest.fixture(params=list(ENGINES))
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    """A store of each engine."""
+    engine: Engine = ENGINES[request.param](tmp_path)
+    yield engine
+    engine.close()
+
+
+@pytest.fixture
+def connect(engine: Engine) -> Callable[[], Broker]:
+    """One more broker on the same store."""
+    return engine.connect
+
+
+@pytest.fixture
+def broker(engine: Engine) -> Broker:
+    """The broker under test."""
+    return engine.connect()
+
+
+@pytest.fixture
+def results(broker: Broker) -> ResultStore:
+    """The result store in the same place."""
+    return broker.result_store()
+
+
+@pytest.fixture
+def producer(broker: Broker) -> Producer:
+    """Publishes through the broker under test."""
+    return Producer(broker)
+
+
+@pytest.fixture
+def other(engine: Engine) -> Other:
+    """Someone else at the same store, another process where the engine can."""
+    return engine.other()

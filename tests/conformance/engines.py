@@ -1,0 +1,142 @@
+"""The engines under test. A new one is a class with these members and a line in `ENGINES`.
+
+What the contracts do not offer, and the suite needs, stands here: bytes put into a queue as a stranger would, and the end
+of a process.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from celeriac.engines import open_broker
+from celeriac.engines.base import Broker, EngineOptions, ResultStore
+from celeriac.engines.sqlite import SQLiteBroker
+from celeriac.testing.faults import FaultyBroker
+from conformance.peer import Peer
+
+__all__ = ["ENGINES", "Engine", "Other"]
+
+
+class Other(Protocol):
+    """Someone else at the same store: another process where the engine serves several."""
+
+    broker: Broker
+    results: ResultStore
+
+    def kill(self) -> None:
+        """It is gone, without a word."""
+
+    def close(self) -> None:
+        """It ends in order."""
+
+
+class Engine(Protocol):
+    """One store of an engine, empty at first."""
+
+    url: str
+    folder: str
+    #: Several processes share the store, and it outlives `close`.
+    lasting: bool
+
+    def connect(self) -> Broker:
+        """A broker of its own for this process."""
+
+    def other(self) -> Other:
+        """Someone else."""
+
+    def put_raw(self, queue: str, raw: bytes) -> None:
+        """Put bytes at the end of a queue that no `publish` would put there."""
+
+    def close(self) -> None:
+        """End all of it."""
+
+
+class SQLiteFile:
+    """A file; others are processes."""
+
+    lasting = True
+    url = "sqlite:///store.db"
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = str(folder)
+        self._opened: list[Broker | Other] = []
+
+    def connect(self) -> Broker:
+        broker = open_broker(self.url, EngineOptions(self.folder, timeout_s=10.0))
+        self._opened.append(broker)
+        return broker
+
+    def other(self) -> Other:
+        peer = Peer(self.url, self.folder)
+        self._opened.append(peer)
+        return peer
+
+    def put_raw(self, queue: str, raw: bytes) -> None:
+        broker = self.connect()
+        assert isinstance(broker, SQLiteBroker)
+        _put_raw(broker, queue, raw)
+
+    def close(self) -> None:
+        for opened in self._opened:
+            opened.close()
+
+
+class SQLiteMemory:
+    """Memory; others are brokers of the same process on the same memory."""
+
+    lasting = False
+    url = ":memory:"
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = str(folder)
+        first = open_broker(self.url, EngineOptions(self.folder, timeout_s=10.0))
+        assert isinstance(first, SQLiteBroker)
+        self._database = first.database
+        self._opened = [first]
+
+    def connect(self) -> Broker:
+        return self._connect()
+
+    def _connect(self) -> SQLiteBroker:
+        broker = SQLiteBroker(self._database)
+        self._opened.append(broker)
+        return broker
+
+    def other(self) -> Other:
+        return _Roommate(self._connect())
+
+    def put_raw(self, queue: str, raw: bytes) -> None:
+        _put_raw(self._opened[0], queue, raw)
+
+    def close(self) -> None:
+        for broker in self._opened:
+            broker.close()
+
+
+class _Roommate:
+    def __init__(self, broker: SQLiteBroker) -> None:
+        self.broker = broker
+        self.results = broker.result_store()
+
+    def kill(self) -> None:
+        self.broker._locks.abandon()  # what the kernel does when a process ends
+
+    def close(self) -> None:
+        """The store is closed by the engine: closing a store in memory empties it."""
+
+
+class Wrapped(SQLiteMemory):
+    """Memory behind the fault-injecting wrapper with no faults: it must not change anything."""
+
+    def connect(self) -> Broker:
+        return FaultyBroker(super().connect())
+
+
+def _put_raw(broker: SQLiteBroker, queue: str, raw: bytes) -> None:
+    with broker.database.write() as connection:
+        number = connection.execute("INSERT INTO messages (raw) VALUES (?)", (raw,)).lastrowid
+        connection.execute("INSERT INTO ready VALUES (?, 0, ?, 0, 0, 1.0)", (queue, number))
+
+
+ENGINES = {"sqlite-file": SQLiteFile, "sqlite-memory": SQLiteMemory, "wrapped-memory": Wrapped}

@@ -1,0 +1,109 @@
+"""What tests have other processes do at their brokers (`Peer.run`)."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import time
+from collections.abc import Callable
+
+from celeriac.engines.base import Broker, Owner, Receipt
+from conformance.making import Producer, claim, ids, outgoing
+
+__all__ = ["claim_for_ever", "publish_across_a_fork", "publish_for_ever", "publish_timed", "watch_across_a_fork"]
+
+
+def publish_timed(broker: Broker, name: str, count: int) -> list[float]:
+    """Publish one by one; how long each took, in seconds."""
+    took = []
+    for number in range(1, count + 1):
+        began = time.perf_counter()
+        broker.publish([outgoing(f"{name}-{number}")], Receipt(name, number))
+        took.append(time.perf_counter() - began)
+    return took
+
+
+def publish_for_ever(broker: Broker, name: str, log: str) -> None:
+    """Publish batches of three; write down each that was acknowledged."""
+    with open(log, "ab", buffering=0) as acknowledged:
+        number = 0
+        while True:
+            number += 1
+            batch = [outgoing(f"{name}-{number}-{part}", body=b"x" * 2000) for part in "abc"]
+            broker.publish(batch, Receipt(name, number))
+            acknowledged.write(f"{number}\n".encode())
+
+
+def claim_for_ever(broker: Broker, owner: Owner) -> None:
+    """Claim one by one and settle nothing."""
+    while True:
+        claim(broker, limit=1, owner=owner)
+
+
+def publish_across_a_fork(broker: Broker) -> tuple[str, list[str | None]]:
+    """Publish, fork, publish in the child before and after the parent let go of the store; what the child met, and all."""
+    producer = Producer(broker)
+    producer.send("before")
+    told, tell = os.pipe()
+    go, may_go = os.pipe()
+
+    def in_child() -> str:
+        own = Producer(broker)
+        own.send("child-1")
+        os.write(tell, b"!")
+        os.read(go, 1)
+        own.send("child-2")
+        return "fine"
+
+    child, answer = _fork(in_child, tell)
+    os.read(told, 1)
+    producer.send("parent")
+    broker.close()
+    producer.send("parent-again")
+    broker.close()
+    os.write(may_go, b"!")
+    met = _join(child, answer)
+    return met, ids(broker.peek("q", 100))
+
+
+def watch_across_a_fork(broker: Broker) -> bool:
+    """Whether parent and child both still hear of their own results when the parent watched before the fork."""
+    import threading
+
+    from celeriac.engines.base import Record
+
+    results = broker.result_store()
+    heard = threading.Event()
+    with results.watch("parent", heard.set):
+
+        def in_child() -> str:
+            own = threading.Event()
+            with results.watch("child", own.set):
+                results.store([Record("child", b"{}")])
+                return "fine" if own.wait(30) else "heard nothing"
+
+        met = _join(*_fork(in_child))
+        results.store([Record("parent", b"{}")])
+        return met == "fine" and heard.wait(30)
+
+
+def _fork(work: Callable[[], str], announce: int | None = None) -> tuple[int, int]:
+    answer, give = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            met = work()
+        except Exception as error:
+            met = type(error).__name__
+        os.write(give, pickle.dumps(met))
+        if announce is not None:
+            os.write(announce, b"!")
+        os._exit(0)
+    os.close(give)
+    return pid, answer
+
+
+def _join(pid: int, answer: int) -> str:
+    os.waitpid(pid, 0)
+    with os.fdopen(answer, "rb") as pipe:
+        return str(pickle.loads(pipe.read()))

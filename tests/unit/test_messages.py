@@ -1,0 +1,271 @@
+import base64
+import json
+import zlib
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from celeriac.exceptions import DecodeError
+from celeriac.messages import Body, Malformed, Message, Outgoing, decode, decode_body, encode, encode_body
+
+ACCEPT = frozenset({"application/json"})
+
+
+def raw(headers=(), properties=(), without=None, **envelope):
+    """An envelope as Celery writes it, with changes."""
+    content = {
+        "body": base64.b64encode(b'[[], {}, {"callbacks": null}]').decode(),
+        "content-encoding": "utf-8",
+        "content-type": "application/json",
+        "headers": {"lang": "py", "task": "a.b", "id": "id-1", "retries": 0, **dict(headers)},
+        "properties": {"priority": 0, "body_encoding": "base64", **dict(properties)},
+        **envelope,
+    }
+    content.pop(without, None)
+    return json.dumps(content).encode()
+
+
+def test_a_message_is_read():
+    message = decode(raw({"retries": 2, "x": [1]}, {"priority": 3, "reply_to": "r"}))
+    assert isinstance(message, Message)
+    assert (message.id, message.task, message.retries, message.priority) == ("id-1", "a.b", 2, 3)
+    assert message.headers["x"] == [1]
+    assert message.properties["reply_to"] == "r"
+
+
+@given(
+    st.builds(
+        dict,
+        id=st.text(st.characters(exclude_categories=["Cs"])),
+        task=st.text(st.characters(exclude_categories=["Cs"])),
+        retries=st.integers(0, 2**31),
+        eta=st.none() | st.datetimes(timezones=st.just(UTC)),
+        priority=st.integers(0, 9),
+        body=st.binary(),
+    )
+)
+def test_what_is_encoded_is_decoded_to_the_same(fields):
+    headers = {"id": fields["id"], "task": fields["task"], "retries": fields["retries"]}
+    if fields["eta"] is not None:
+        headers["eta"] = fields["eta"].isoformat()
+    message = Message.from_headers(headers, fields["body"], priority=fields["priority"])
+    back = decode(encode(Outgoing(message, "celery")))
+    assert back == message
+    assert back.eta == fields["eta"]
+
+
+@given(st.binary())
+def test_decoding_never_raises(data):
+    assert isinstance(decode(data), Malformed)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=5,
+)
+
+
+@given(
+    st.sampled_from(["body", "content-encoding", "content-type", "headers", "properties"])
+    | st.sampled_from(["id", "task", "retries", "eta", "expires"]),
+    JSON,
+)
+def test_decoding_never_raises_whatever_a_field_holds(field, value):
+    envelope = json.loads(raw())
+    (envelope if field in envelope else envelope["headers"])[field] = value
+    data = json.dumps(envelope).encode()
+    assert isinstance(decode(data), (Message, Malformed))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("id", 5),
+        ("id", None),
+        ("task", ["a"]),
+        ("task", None),
+        ("retries", "2"),
+        ("retries", 1.5),
+        ("retries", True),
+        ("eta", 1_767_323_045),
+        ("eta", "tomorrow"),
+        ("expires", {"in": 5}),
+        ("expires", "2026-13-01T00:00:00"),
+    ],
+)
+def test_a_header_of_the_wrong_type_is_malformed_and_named(name, value):
+    data = raw({name: value})
+    message = decode(data)
+    assert isinstance(message, Malformed)
+    assert f"header {name!r}" in message.reason
+    assert message.raw == data
+    assert message.id == (None if name == "id" else "id-1")
+    assert message.task == (None if name == "task" else "a.b")
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (raw(without="headers"), "no headers"),
+        (b'{"headers": [], "properties": {}}', "no headers"),
+        (raw(without="properties"), "no properties"),
+        (raw(without="body"), "no body"),
+        (raw(body=5), "no body"),
+        (raw(body="?"), "not base64"),
+        (raw(body="é"), "not base64"),
+        (raw(properties={"body_encoding": "base85"}), "unknown body encoding 'base85'"),
+        (raw({"id": "id-1"}, {"priority": "high"}), "'priority'"),
+        (raw(**{"content-type": 5}), "'content-type'"),
+        (b"", "not JSON"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b"[]", "no headers"),
+        (b"null", "no headers"),
+        (b"\x80\x04}", "not JSON"),
+        (b'"\xff"', "not JSON"),
+    ],
+)
+def test_what_is_no_message_is_malformed_with_the_reason(data, reason):
+    message = decode(data)
+    assert isinstance(message, Malformed)
+    assert reason in message.reason
+    assert message.raw == data
+
+
+def test_a_broken_body_leaves_id_and_task_readable():
+    message = decode(raw(body="?"))
+    assert (message.id, message.task) == ("id-1", "a.b")
+
+
+@pytest.mark.parametrize(("priority", "kept"), [(-1, 0), (0, 0), (9, 9), (10, 9), (255, 9), (None, 0)])
+def test_a_priority_out_of_range_is_clamped(priority, kept):
+    assert decode(raw(properties={"priority": priority})).priority == kept
+
+
+def test_a_naive_time_is_utc():
+    assert decode(raw({"eta": "2026-01-02T03:04:05"})).eta == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+def test_an_aware_time_keeps_its_zone():
+    eta = decode(raw({"eta": "2026-01-02T03:04:05+02:00"})).eta
+    assert eta == datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone(timedelta(hours=2)))
+
+
+def test_a_body_without_base64_is_its_text():
+    message = decode(raw(body='[["ü"], {}, {}]', properties={"body_encoding": None}))
+    assert decode_body(message, ACCEPT).args == ["ü"]
+
+
+def test_a_header_is_replaced_and_another_removed():
+    message = decode(raw({"eta": "2026-01-02T03:04:05", "x": None}))
+    changed = message.with_headers(retries=3, eta=None)
+    assert (changed.retries, changed.eta) == (3, None)
+    assert changed.headers == {"lang": "py", "task": "a.b", "id": "id-1", "retries": 3, "x": None}
+    assert message.retries == 0
+
+
+def test_a_copy_keeps_what_was_not_changed():
+    message = decode(raw(properties={"priority": 5, "reply_to": "r"}))
+    changed = message.with_headers(retries=1)
+    assert (changed.priority, changed.properties, changed.body) == (5, {"reply_to": "r"}, message.body)
+    assert message.with_priority(1).priority == 1
+    assert message.with_body(b"[]").body == b"[]"
+
+
+def test_the_queue_stands_in_the_envelope():
+    envelope = json.loads(encode(Outgoing(decode(raw()), "mail")))
+    assert envelope["properties"]["delivery_info"] == {"exchange": "", "routing_key": "mail"}
+
+
+# ── bodies ──
+
+
+def body(data, **fields):
+    return decode_body(Message(id="1", task="a", body=data, **fields), ACCEPT)
+
+
+def test_a_body_comes_back():
+    assert body(encode_body(Body([1], {"a": b"\xff"}, {"chain": []}))) == Body(
+        [1], {"a": b"\xff"}, {"callbacks": None, "errbacks": None, "chain": [], "chord": None}
+    )
+
+
+def test_all_four_keys_of_embed_are_written():
+    assert json.loads(encode_body(Body([], {})))[2] == {
+        "callbacks": None,
+        "errbacks": None,
+        "chain": None,
+        "chord": None,
+    }
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"{}", b"[]", b"[[], {}]", b"[[], {}, {}, {}]", b"null", b"[{}, {}, {}]", b"[[], [], {}]", b"[[], {}, null]"],
+)
+def test_a_body_of_another_shape_is_refused(data):
+    with pytest.raises(DecodeError, match="body"):
+        body(data)
+
+
+@pytest.mark.parametrize("data", [b"", b"[", b"\xff", b'[[{"__type__": "os.system", "__value__": 1}], {}, {}]'])
+def test_a_body_that_is_not_json_is_refused(data):
+    with pytest.raises(DecodeError, match="not JSON"):
+        body(data)
+
+
+def test_a_content_type_that_is_not_accepted_is_refused_by_name():
+    with pytest.raises(DecodeError, match=r"'application/x-python-serialize' is not accepted; accept_content allows"):
+        body(b"", content_type="application/x-python-serialize")
+
+
+def test_an_accepted_content_type_without_a_serializer_is_refused():
+    with pytest.raises(DecodeError, match="no serializer"):
+        decode_body(
+            Message(id="1", task="a", body=b"", content_type="application/x-yaml"), frozenset({"application/x-yaml"})
+        )
+
+
+def test_a_compressed_body_is_read():
+    compressed = zlib.compress(b"[[5], {}, {}]")
+    assert body(compressed, headers={"compression": "application/x-gzip"}).args == [5]
+
+
+@pytest.mark.parametrize("compression", [5, "application/x-brotli", "application/x-gzip"])
+def test_a_body_that_cannot_be_decompressed_is_refused(compression):
+    with pytest.raises(DecodeError):
+        body(b"[[5], {}, {}]", headers={"compression": compression})
+
+
+# ── Celery's first protocol ──
+
+
+def protocol_1(**content):
+    data = base64.b64encode(json.dumps(content).encode()).decode()
+    return decode(json.dumps({"body": data, "headers": {}, "properties": {"body_encoding": "base64"}}).encode())
+
+
+def test_a_message_of_protocol_1_is_read():
+    callbacks = [{"task": "c"}]
+    message = protocol_1(
+        task="a.b", id="id-1", args=[1], kwargs={"k": 2}, retries=3, eta="2026-01-02T03:04:05", callbacks=callbacks
+    )
+    assert (message.id, message.task, message.retries) == ("id-1", "a.b", 3)
+    assert message.eta == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    read = decode_body(message, ACCEPT)
+    assert (read.args, read.kwargs, read.embed["callbacks"]) == ([1], {"k": 2}, callbacks)
+
+
+@pytest.mark.parametrize("content", [{"id": "id-1"}, {"task": 5, "id": "id-1"}, {"task": "a.b"}])
+def test_what_is_no_message_of_protocol_1_either_is_malformed(content):
+    assert isinstance(protocol_1(**content), Malformed)
+
+
+@pytest.mark.parametrize("depth", [100, 300, 320, 330, 340, 500, 900, 950, 980, 1000, 5000, 100_000])
+def test_a_message_of_protocol_1_may_be_nested_without_a_crash(depth):
+    nested = "[[" + "[" * depth + "]" * depth + "]]"
+    data = base64.b64encode(f'{{"task": "a.b", "id": "id-1", "args": {nested}}}'.encode()).decode()
+    envelope = {"body": data, "headers": {}, "properties": {"body_encoding": "base64"}}
+    assert isinstance(decode(json.dumps(envelope).encode()), (Message, Malformed))

@@ -1,0 +1,64 @@
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from celeriac.exceptions import ConfigError
+from celeriac.retries import Backoff, RetryPolicy
+
+
+def most(_low, high):
+    return high
+
+
+def test_backoff_doubles_up_to_the_longest():
+    backoff = Backoff(first_s=1, factor=2, longest_s=5)
+    assert [backoff.delay_s(attempt, most) for attempt in (1, 2, 3, 4, 5)] == [1, 2, 4, 5, 5]
+
+
+def test_backoff_may_be_anything_down_to_nothing():
+    asked = []
+    Backoff(first_s=1, factor=2, longest_s=5).delay_s(3, lambda low, high: asked.append((low, high)) or 0.0)
+    assert asked == [(0.0, 4)]
+
+
+@given(st.integers(1, 10**9))
+def test_backoff_never_overflows(attempt):
+    assert 0 <= Backoff().delay_s(attempt, most) <= 5.0
+
+
+def test_celerys_default_policy_is_ours():
+    celery = {"max_retries": 3, "interval_start": 0, "interval_max": 1, "interval_step": 0.2}
+    assert RetryPolicy.from_celery(celery) == RetryPolicy()
+
+
+def test_the_policy_grows_by_a_step_up_to_its_maximum_and_then_gives_up():
+    policy = RetryPolicy(max_retries=4, interval_start_s=0, interval_step_s=0.5, interval_max_s=1)
+    assert [policy.delay_s(attempt) for attempt in (1, 2, 3, 4, 5)] == [0, 0.5, 1, 1, None]
+
+
+def test_without_max_retries_the_policy_never_gives_up():
+    assert RetryPolicy.from_celery({"max_retries": None}).delay_s(10**6) == 1.0
+
+
+def test_max_retries_0_does_not_retry():
+    assert RetryPolicy(max_retries=0).delay_s(1) is None
+
+
+def test_a_key_without_meaning_is_named():
+    with pytest.raises(ConfigError, match=r"no interval_stop; it knows max_retries"):
+        RetryPolicy.from_celery({"interval_stop": 1})
+
+
+@pytest.mark.parametrize("value", [-1, "1", True, math.nan, math.inf, [1]])
+@pytest.mark.parametrize("key", ["max_retries", "interval_start", "interval_step", "interval_max"])
+def test_a_value_that_is_no_number_of_at_least_0_is_refused(key, value):
+    with pytest.raises(ConfigError, match=key):
+        RetryPolicy.from_celery({key: value})
+
+
+@pytest.mark.parametrize("key", ["interval_start", "interval_step", "interval_max"])
+def test_only_max_retries_may_be_none(key):
+    with pytest.raises(ConfigError, match=key):
+        RetryPolicy.from_celery({key: None})

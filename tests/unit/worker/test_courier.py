@@ -1,0 +1,451 @@
+import queue
+import threading
+from dataclasses import replace
+
+import pytest
+
+from celeriac.engines.base import Ack, Bury, Commit, Exchange, Keep, Owner, Receipt, Record, Requeue
+from celeriac.exceptions import BrokerError, OperationalError
+from celeriac.messages import Outgoing
+from celeriac.retries import Backoff
+from celeriac.worker.courier import Courier, CourierOptions
+
+OWNER = Owner("node-1", 1)
+AT_ONCE = CourierOptions(backoff=Backoff(first_s=0.001, longest_s=0.001), look_s=30, overrun_s=30, flush_s=0.001)
+
+
+class Store:
+    """A broker over a list, whose claims are noted and whose calls can be made to fail."""
+
+    def __init__(self, shares=True):
+        self.shares = shares
+        self.waiting = []
+        self.leased = {}
+        self.commits = []
+        self.claims = []
+        self.stored = []
+        self.trouble = []
+        self.refuse = set()
+        self.changed = threading.Condition()
+        self.bell = queue.SimpleQueue()
+        self.waits = []
+
+    def shares_store_with(self, results):
+        return self.shares
+
+    def exchange(self, owner, commits, claim=None):
+        with self.changed:
+            trouble = self.trouble.pop(0) if self.trouble else None
+            if trouble == "away":
+                self.changed.notify_all()
+                raise OperationalError("away")
+            applied = tuple(self.settle(commit) for commit in commits)
+            leases = self.lend(claim) if claim is not None else ()
+            self.changed.notify_all()
+            if trouble == "no answer":
+                raise OperationalError("no answer")
+            return Exchange(applied, leases)
+
+    def settle(self, commit):
+        if commit.token in self.refuse or commit.token not in self.leased:
+            return False
+        self.commits.append(commit)
+        if not isinstance(commit.settle, Keep):
+            lease = self.leased.pop(commit.token)
+            if isinstance(commit.settle, Requeue):
+                self.waiting.insert(0, lease)
+        return True
+
+    def lend(self, claim):
+        taken, self.waiting = self.waiting[: claim.limit], self.waiting[claim.limit :]
+        if self.waiting or taken:
+            self.claims.append(claim.limit)
+        self.leased.update({lease.token: lease for lease in taken})
+        return tuple(taken)
+
+    def store(self, records):
+        with self.changed:
+            if self.trouble and self.trouble[0] == "results away":
+                self.trouble.pop(0)
+                raise OperationalError("away")
+            self.stored += records
+
+    def held(self, owner):
+        return list(self.leased.values())
+
+    def wait(self, timeout_s):
+        self.waits.append(timeout_s)
+        try:
+            self.bell.get(timeout=timeout_s)
+        except queue.Empty:
+            pass
+
+    def wake(self):
+        self.bell.put(None)
+
+    def until(self, condition):
+        with self.changed:
+            assert self.changed.wait_for(condition, 30), "it did not happen"
+
+    def settled(self, kind):
+        return [commit.token for commit in self.commits if isinstance(commit.settle, kind)]
+
+
+class Clock:
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def store():
+    return Store()
+
+
+@pytest.fixture
+def turn():
+    """The courier's clock: `turn.now += 1`."""
+    return Clock()
+
+
+@pytest.fixture
+def start(store, turn):
+    couriers = []
+
+    def start(options=AT_ONCE):
+        courier = Courier(store, store, OWNER, ("celery",), options, monotonic=turn)
+        couriers.append(courier)
+        courier.start()
+        return courier
+
+    yield start
+    store.trouble.clear()
+    for courier in couriers:
+        courier.stop()
+        for token in list(store.leased):  # what the test left running
+            courier.settle(Commit(token, Ack()))
+        assert courier.join(30)
+
+
+@pytest.fixture
+def fill(store, make_lease):
+    def fill(count, first=1):
+        with store.changed:
+            store.waiting += [make_lease(token=first + number, id=f"id-{first + number}") for number in range(count)]
+        store.wake()
+
+    return fill
+
+
+def finish(courier, lease, settle=None, record=None):
+    courier.settle(Commit(lease.token, settle or Ack(), record))
+
+
+def test_what_waits_is_run_and_settled_in_order(store, start, fill):
+    fill(5)
+    courier = start()
+    ran = []
+    for _ in range(5):
+        lease = courier.next()
+        ran.append(lease.token)
+        finish(courier, lease)
+    courier.stop()
+    assert courier.next() is None
+    assert courier.join(30)
+    assert ran == [1, 2, 3, 4, 5]
+    assert store.settled(Ack) == [1, 2, 3, 4, 5]
+    assert courier.lost == 0
+
+
+def test_it_begins_with_a_claim_of_one(store, start, fill):
+    fill(100)
+    courier = start()
+    courier.next()
+    assert store.claims == [1]
+
+
+def test_the_batch_grows_while_tasks_are_fast(store, start, fill):
+    fill(300)
+    courier = start()
+    for _ in range(300):
+        finish(courier, courier.next())
+    assert max(store.claims) > 50
+
+
+def test_the_batch_has_a_bound(store, start, fill):
+    fill(300)
+    courier = start(replace(AT_ONCE, most_ahead=8))
+    for _ in range(300):
+        finish(courier, courier.next())
+    assert max(store.claims) <= 8
+
+
+def test_slow_tasks_are_claimed_one_at_a_time(store, start, fill, turn):
+    fill(10)
+    courier = start()
+    for _ in range(10):
+        lease = courier.next()
+        turn.now += 1.0
+        assert len(store.leased) == 1
+        finish(courier, lease)
+    assert set(store.claims) == {1}
+
+
+def test_one_long_task_is_enough_to_claim_one_at_a_time_again(store, start, fill, turn):
+    fill(100)
+    courier = start()
+    for _ in range(99):
+        finish(courier, courier.next())
+    lease = courier.next()
+    turn.now += 10
+    finish(courier, lease)
+    store.until(lambda: not store.leased)
+    before = len(store.claims)
+    fill(2, first=101)
+    courier.next()
+    assert store.claims[before:] == [1]
+
+
+def test_what_waits_behind_a_long_task_goes_back(store, start, fill, turn):
+    fill(300)
+    courier = start(replace(AT_ONCE, overrun_s=0.1))
+    for _ in range(100):
+        finish(courier, courier.next())
+    running = courier.next()
+    store.until(lambda: len(store.leased) > 10)
+    turn.now += 1.0
+    store.wake()
+    store.until(lambda: set(store.leased) == {running.token})
+    assert len(store.settled(Requeue)) > 10
+    finish(courier, running)
+    store.until(lambda: running.token in store.settled(Ack))
+
+
+def test_what_was_given_back_was_not_counted_as_a_delivery(store, start, fill, turn):
+    test_what_waits_behind_a_long_task_goes_back(store, start, fill, turn)
+    assert {commit.settle for commit in store.commits if isinstance(commit.settle, Requeue)} == {Requeue()}
+
+
+def test_stop_gives_back_the_unstarted_and_settles_the_running(store, start, fill):
+    fill(300)
+    courier = start()
+    for _ in range(100):
+        finish(courier, courier.next())
+    running = courier.next()
+    store.until(lambda: len(store.leased) > 10)
+    courier.stop()
+    store.until(lambda: set(store.leased) == {running.token})
+    assert courier.next() is None
+    assert not courier.join(0)
+    finish(courier, running)
+    assert courier.join(30)
+    assert store.leased == {}
+    assert store.settled(Ack) == list(range(1, 102))
+    assert len(store.waiting) == 300 - 101
+
+
+def test_an_idle_courier_stops_at_once(start):
+    courier = start()
+    courier.stop()
+    courier.stop()
+    assert courier.next() is None
+    assert courier.join(30)
+
+
+def test_a_report_is_stored_while_the_task_runs(store, start, fill):
+    fill(1)
+    courier = start()
+    lease = courier.next()
+    courier.report(Commit(lease.token, Keep(), Record("id-1", b"{}")))
+    store.until(lambda: store.settled(Keep) == [1])
+    assert 1 in store.leased
+
+
+def test_a_refused_commit_is_counted_and_logged(store, start, fill, caplog):
+    fill(1)
+    courier = start()
+    lease = courier.next()
+    store.refuse.add(lease.token)
+    finish(courier, lease)
+    fill(1, first=2)
+    courier.next()
+    assert courier.lost == 1
+    assert "lost its lease" in caplog.text
+
+
+def test_commits_outlast_an_outage(store, start, fill, caplog):
+    fill(1)
+    courier = start()
+    lease = courier.next()
+    store.trouble = ["away"] * 5
+    finish(courier, lease, Bury("why"))
+    store.until(lambda: store.settled(Bury) == [1])
+    fill(1, first=2)
+    assert courier.next().token == 2
+    assert caplog.text.count("cannot be used: away") == 1
+    assert caplog.text.count("The broker is back") == 1
+    assert courier.lost == 0
+
+
+def test_a_commit_whose_answer_was_lost_is_no_lost_lease(store, start, fill):
+    fill(1)
+    courier = start()
+    lease = courier.next()
+    store.trouble = ["no answer"]
+    finish(courier, lease)
+    store.until(lambda: not store.trouble)
+    fill(1, first=2)
+    assert courier.next().token == 2
+    assert store.settled(Ack) == [1]
+    assert courier.lost == 0
+
+
+def test_a_claim_whose_answer_was_lost_is_adopted(store, start, fill):
+    store.trouble = ["no answer"]
+    fill(1)
+    courier = start()
+    lease = courier.next()
+    assert lease.token == 1
+    finish(courier, lease)
+    courier.stop()
+    assert courier.next() is None
+    assert courier.join(30)
+    assert store.settled(Ack) == [1]
+
+
+def test_what_is_adopted_is_run_once(store, start, fill):
+    fill(20)
+    store.trouble = ["no answer", "away", "no answer", "no answer"]
+    courier = start()
+    ran = []
+    for _ in range(20):
+        lease = courier.next()
+        ran.append(lease.token)
+        store.trouble += ["no answer"] if lease.token % 3 == 0 else []
+        finish(courier, lease)
+    courier.stop()
+    assert courier.next() is None
+    assert courier.join(30)
+    assert sorted(ran) == list(range(1, 21))
+    assert sorted(store.settled(Ack)) == list(range(1, 21))
+
+
+def test_a_wait_that_fails_does_not_end_the_courier(store, start, fill, monkeypatch):
+    failed = threading.Event()
+    wait = store.wait
+
+    def broken(timeout_s):
+        if not failed.is_set():
+            failed.set()
+            raise OSError("no such bell")
+        wait(timeout_s)
+
+    monkeypatch.setattr(store, "wait", broken)
+    courier = start()
+    assert failed.wait(30)
+    fill(1)
+    assert courier.next().token == 1
+
+
+def test_an_error_that_will_not_go_away_does_not_end_the_courier_either(store, start, fill, monkeypatch):
+    exchange, calls = store.exchange, []
+
+    def broken(owner, commits, claim=None):
+        calls.append(claim)
+        if len(calls) < 3:
+            raise BrokerError("read-only")
+        return exchange(owner, commits, claim)
+
+    monkeypatch.setattr(store, "exchange", broken)
+    fill(1)
+    assert start().next().token == 1
+
+
+def test_an_idle_courier_waits_parked_for_as_long_as_it_may(store, start):
+    courier = start(replace(AT_ONCE, look_s=29))
+    while not store.waits:
+        threading.Event().wait(0.001)
+    assert store.waits[0] == 29
+    courier.stop()
+
+
+@pytest.mark.parametrize(
+    ("trouble", "held", "expected"), [([], True, True), (["away", "away"], True, True), ([], False, False)]
+)
+def test_begin_asks_until_it_knows(store, make_lease, turn, trouble, held, expected):
+    courier = Courier(store, store, OWNER, ("celery",), AT_ONCE, monotonic=turn)
+    store.trouble = trouble
+    lease = make_lease(token=7)
+    if held:
+        store.leased[7] = lease
+    assert courier.begin(lease) is expected
+    assert [commit.settle for commit in store.commits] == ([Keep(begun=True)] if held else [])
+
+
+def test_a_commit_that_cannot_be_written_is_buried_alone(store, start, fill, monkeypatch):
+    settle = store.settle
+
+    def strict(commit):
+        if commit.record is not None:
+            raise OverflowError("a bug")
+        return settle(commit)
+
+    monkeypatch.setattr(store, "settle", strict)
+    fill(2)
+    courier = start()
+    finish(courier, courier.next(), record=Record("id-1", b"{}"))
+    store.until(lambda: store.settled(Bury) == [1])
+    finish(courier, courier.next())
+    store.until(lambda: store.settled(Ack) == [2])
+    assert "OverflowError('a bug')" in store.commits[0].settle.reason
+
+
+# ── results in another store ──
+
+
+@pytest.fixture
+def apart(store):
+    store.shares = False
+    return store
+
+
+def test_a_result_of_another_store_is_stored_before_the_task_is_acknowledged(apart, start, fill):
+    fill(1)
+    courier = start()
+    lease = courier.next()
+    record = Record("id-1", b"{}")
+    finish(courier, lease, record=record)
+    apart.until(lambda: apart.settled(Ack) == [1])
+    assert apart.stored == [record]
+    assert apart.commits[0].record is None
+
+
+def test_while_the_results_are_away_nothing_is_acknowledged(apart, start, fill):
+    fill(1)
+    courier = start()
+    lease = courier.next()
+    record = Record("id-1", b"{}")
+    apart.trouble = ["results away"] * 3
+    finish(courier, lease, record=record)
+    apart.until(lambda: apart.settled(Ack) == [1])
+    assert apart.stored[-1] == record
+
+
+# ── the real engine ──
+
+
+def test_a_thousand_messages_of_a_store_in_memory(app, make_message):
+    app.broker.publish([Outgoing(make_message(id=f"id-{n}"), "celery") for n in range(1000)], Receipt("p", 1))
+    courier = Courier(app.broker, app.results, OWNER, ("celery",))
+    courier.start()
+    for _ in range(1000):
+        lease = courier.next()
+        finish(courier, lease, record=Record(lease.message.id, b"{}"))
+    courier.stop()
+    assert courier.next() is None
+    assert courier.join(30)
+    assert app.broker.queues() == []
+    assert len(app.results.get([f"id-{n}" for n in range(1000)])) == 1000
+    assert courier.lost == 0

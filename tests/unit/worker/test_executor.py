@@ -1,0 +1,544 @@
+import asyncio
+import json
+import logging
+import os
+import re
+from datetime import UTC, datetime
+
+import pytest
+
+from celeriac.documents import Document
+from celeriac.engines.base import Ack, Bury, Keep, Requeue
+from celeriac.exceptions import NotRegistered, RemoteError, Retry
+from celeriac.messages import Malformed, decode_body
+from celeriac.worker.executor import UNKNOWN_SINCE, Executor
+
+
+class Keeper:
+    """Holds a lease, or has lost it."""
+
+    def __init__(self):
+        self.holds = True
+        self.begun = []
+        self.reports = []
+
+    def begin(self, lease):
+        self.begun.append(lease.token)
+        return self.holds
+
+    def report(self, commit):
+        self.reports.append(commit)
+
+
+@pytest.fixture
+def keeper():
+    return Keeper()
+
+
+@pytest.fixture
+def executor(recording_app, keeper):
+    executor = Executor(recording_app, "celery@unit", keeper)
+    yield executor
+    executor.close()
+
+
+@pytest.fixture
+def run(recording_app, executor, make_lease):
+    """Make a function a task, and execute one message for it."""
+
+    def run(function, *args, options=None, **rest):
+        task = recording_app.task(name="unit.job", **(options or {}))(function)
+        return executor.execute(make_lease(task=task.name, args=args, **rest))
+
+    return run
+
+
+def document(commit) -> Document:
+    assert commit.record is not None
+    return Document.decode(commit.record.task_id, commit.record.body)
+
+
+def fail(error):
+    raise error
+
+
+# ── how a run ends ──
+
+
+def test_a_success_is_acknowledged_with_its_result(run):
+    commit = run(lambda x: x + 1, 4)
+    assert (commit.token, commit.settle, commit.messages) == (7, Ack(), ())
+    assert document(commit) == Document("id-1", "SUCCESS", 5, date_done="2026-01-02T03:04:05+00:00")
+
+
+def test_a_result_is_kept_as_long_as_the_settings_say_under_the_leases_fence(recording_app, run):
+    recording_app.conf.result_expires = 60
+    record = run(lambda: 1).record
+    assert (record.ttl_s, record.fence) == (60, 7)
+
+
+def test_a_failure_is_buried_with_its_traceback_and_stored(run):
+    commit = run(lambda: fail(ValueError("why")))
+    assert commit.settle.reason == "ValueError('why')"
+    stored = document(commit)
+    assert stored.status == "FAILURE"
+    assert stored.result == {"exc_type": "ValueError", "exc_message": ["why"], "exc_module": "builtins"}
+    assert stored.traceback == commit.settle.detail
+    assert stored.traceback.endswith("ValueError: why\n")
+
+
+@pytest.mark.parametrize("style", ["sync", "async"])
+def test_a_traceback_begins_with_the_tasks_own_frame(run, style):
+    async def job():
+        fail(ValueError("why"))
+
+    lines = document(run(job if style == "async" else lambda: fail(ValueError("why")))).traceback.splitlines()
+    assert lines[0] == "Traceback (most recent call last):"
+    assert f'File "{__file__}"' in lines[1]
+
+
+def test_frames_of_a_folder_that_begins_like_ours_are_the_tasks_own(run):
+    import celeriac
+
+    names = {}
+    file = os.path.dirname(celeriac.__file__) + "_shop/tasks.py"
+    exec(compile("def job():\n    helper()\ndef helper():\n    1 / 0\n", file, "exec"), names)
+    trace = document(run(names["job"])).traceback
+    assert ", in job\n" in trace
+    assert ", in helper\n" in trace
+
+
+def test_wrong_arguments_of_a_foreign_producer_are_a_failure(run):
+    assert document(run(lambda x: x)).result["exc_type"] == "TypeError"
+
+
+@pytest.mark.parametrize("error", [SystemExit(1), KeyboardInterrupt(), asyncio.CancelledError(), GeneratorExit()])
+def test_what_would_end_the_worker_is_a_failure_of_the_task(run, error):
+    commit = run(lambda: fail(error))
+    assert isinstance(commit.settle, Bury)
+    assert document(commit).result["exc_type"] == type(error).__name__
+    assert isinstance(document(commit).value(), RemoteError)
+
+
+@pytest.mark.parametrize("error", [SystemExit(1), asyncio.CancelledError(), ValueError("why")])
+def test_a_coroutine_that_raises_is_a_failure_and_the_next_one_runs(recording_app, executor, make_lease, error):
+    async def broken():
+        raise error
+
+    async def fine():
+        return 5
+
+    recording_app.task(name="unit.broken")(broken)
+    recording_app.task(name="unit.fine")(fine)
+    assert document(executor.execute(make_lease(task="unit.broken"))).status == "FAILURE"
+    assert document(executor.execute(make_lease(task="unit.fine"))).result == 5
+
+
+def test_coroutines_of_a_slot_share_one_event_loop(run):
+    loops = []
+
+    async def job():
+        loops.append(asyncio.get_running_loop())
+
+    run(job)
+    run(job)
+    assert loops[0] is loops[1]
+
+
+def test_a_coroutine_sees_its_request(recording_app, executor, make_lease):
+    @recording_app.task(name="unit.job", bind=True)
+    async def job(self):
+        await asyncio.sleep(0)
+        return self.request.id
+
+    assert document(executor.execute(make_lease())).result == "id-1"
+
+
+def test_a_return_value_that_cannot_be_stored_is_a_failure_that_says_so(run):
+    commit = run(lambda: {1, 2})
+    assert isinstance(commit.settle, Bury)
+    result = document(commit).result
+    assert result["exc_type"] == "EncodeError"
+    assert "return value of unit.job cannot be stored: JSON has no form for set" in result["exc_message"][0]
+
+
+def test_a_return_value_whose_hook_raises_is_a_failure(run):
+    class Money:
+        def __json__(self):
+            raise LookupError("no rate")
+
+    def job():
+        return Money()
+
+    assert document(run(job)).result["exc_type"] == "EncodeError"
+
+
+def test_a_broken_repr_does_not_end_the_worker(run):
+    class Broken(dict):
+        def __repr__(self):
+            raise RuntimeError
+
+    def job():
+        return Broken()
+
+    assert isinstance(run(job).settle, Ack)
+
+
+def test_an_exception_with_a_broken_repr_does_not_end_the_worker(run, monkeypatch):
+    monkeypatch.setattr(logging, "raiseExceptions", False)
+
+    class Broken(Exception):
+        def __repr__(self):
+            raise RuntimeError
+
+        __str__ = __repr__
+
+    commit = run(lambda: fail(Broken("why")))
+    assert "repr raises RuntimeError" in commit.settle.reason
+    assert document(commit).status == "FAILURE"
+
+
+def test_an_exception_that_throws_lists_is_not_buried(run):
+    commit = run(lambda: fail(LookupError("as always")), options={"throws": (LookupError,)})
+    assert commit.settle == Ack()
+    assert document(commit).status == "FAILURE"
+
+
+def test_calls_within_a_run_are_its_children(recording_app, run):
+    other = recording_app.task(name="unit.other")(print)
+
+    def job():
+        other.apply_async(task_id="c-1")
+
+    assert document(run(job)).children == [[["c-1", None], None]]
+
+
+def test_the_parent_stands_in_the_result(run):
+    assert document(run(lambda: 1, parent_id="p-1")).parent_id == "p-1"
+
+
+def test_a_lone_surrogate_in_a_traceback_can_be_written_to_any_log(run):
+    commit = run(lambda: fail(OSError("\ud800.txt")))
+    assert commit.settle.detail.encode("utf-8")
+    assert document(commit).value().args == ("\ud800.txt",)
+
+
+# ── results that nobody wants ──
+
+
+def test_an_ignored_result_is_not_stored(run):
+    assert run(lambda: 5, ignore_result=True).record is None
+
+
+def test_an_ignored_failure_is_buried_and_not_stored(run):
+    commit = run(lambda: fail(ValueError()), ignore_result=True)
+    assert isinstance(commit.settle, Bury)
+    assert commit.record is None
+
+
+@pytest.mark.parametrize(
+    ("of_task", "of_settings", "stored"), [(True, False, True), (None, True, True), (False, True, False)]
+)
+def test_an_ignored_failure_is_stored_where_that_is_wanted(recording_app, run, of_task, of_settings, stored):
+    recording_app.conf.task_store_errors_even_if_ignored = of_settings
+    options = {"store_errors_even_if_ignored": of_task}
+    assert (run(lambda: fail(ValueError()), ignore_result=True, options=options).record is not None) is stored
+
+
+def test_an_ignored_result_that_cannot_be_written_is_no_failure(run):
+    assert run(lambda: {1, 2}, ignore_result=True).settle == Ack()
+
+
+# ── retries ──
+
+
+@pytest.fixture
+def retrying(recording_app, executor, make_lease):
+    def execute(function, *, options=None, **headers):
+        recording_app.task(name="unit.job", bind=True, **(options or {}))(function)
+        return executor.execute(make_lease(**headers))
+
+    return execute
+
+
+def again(self):
+    try:
+        raise ValueError("why")
+    except ValueError as error:
+        raise self.retry(exc=error, countdown=30) from None
+
+
+def test_a_retry_ends_the_run_and_publishes_the_next_in_one_commit(retrying, clock):
+    commit = retrying(again, retries=1)
+    assert commit.settle == Ack()
+    (next_one,) = commit.messages
+    assert (next_one.message.id, next_one.message.retries, next_one.queue) == ("id-1", 2, "celery")
+    assert next_one.due == clock.time() + 30
+
+
+def test_a_retry_stores_the_reason_without_a_date(retrying):
+    stored = document(retrying(again))
+    assert (stored.status, stored.date_done, stored.result["exc_type"]) == ("RETRY", None, "ValueError")
+    assert "ValueError: why" in stored.traceback
+
+
+def test_the_last_retry_is_a_failure_of_the_reason(retrying):
+    commit = retrying(again, retries=3)
+    assert commit.messages == ()
+    assert commit.settle.reason == "ValueError('why')"
+    assert document(commit).status == "FAILURE"
+
+
+def test_a_retry_that_is_not_thrown_lets_the_run_return(retrying):
+    def job(self):
+        self.retry(throw=False, countdown=30)
+        return 5
+
+    commit = retrying(job)
+    assert (document(commit).status, document(commit).result) == ("SUCCESS", 5)
+    assert [item.message.retries for item in commit.messages] == [1]
+
+
+def test_a_run_that_fails_after_asking_for_a_retry_publishes_nothing(retrying):
+    def job(self):
+        self.retry(throw=False, countdown=30)
+        raise ValueError("why")
+
+    commit = retrying(job)
+    assert commit.messages == ()
+    assert isinstance(commit.settle, Bury)
+
+
+def test_a_retry_raised_by_hand_is_a_failure(run):
+    assert isinstance(run(lambda: fail(Retry("later"))).settle, Bury)
+
+
+def test_an_ignored_result_stores_no_retry(retrying):
+    commit = retrying(again, ignore_result=True)
+    assert commit.record is None
+    assert len(commit.messages) == 1
+
+
+# ── what does not run ──
+
+
+@pytest.fixture
+def never(recording_app):
+    ran = []
+    recording_app.task(name="unit.job", typing=False)(lambda *args: ran.append(args))
+    yield
+    assert ran == []
+
+
+def test_an_expired_message_is_revoked(never, executor, make_lease):
+    commit = executor.execute(make_lease(expires="2026-01-02T03:04:05+00:00"))
+    assert commit.settle == Ack()
+    stored = document(commit)
+    assert (stored.status, stored.result["exc_type"], stored.result["exc_message"]) == (
+        "REVOKED",
+        "TaskRevokedError",
+        ["expired"],
+    )
+
+
+def test_a_message_that_expires_later_runs(run):
+    assert document(run(lambda: 5, expires="2026-01-02T03:04:06+00:00")).result == 5
+
+
+def test_a_message_for_later_waits_in_the_store(never, executor, make_lease):
+    commit = executor.execute(make_lease(eta="2026-01-02T03:05:05+00:00"))
+    assert commit.settle == Requeue(60.0)
+    assert commit.record is None
+
+
+@pytest.mark.parametrize("name", ["eta", "expires"])
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
+def test_times_at_the_ends_of_the_calendar_do_not_end_the_worker(recording_app, executor, make_lease, name, moment):
+    recording_app.task(name="unit.job")(lambda: 5)
+    assert executor.execute(make_lease(**{name: moment})).token == 7
+
+
+def test_an_unknown_task_waits_for_a_worker_that_knows_it(executor, make_lease, clock):
+    commit = executor.execute(make_lease(task="unit.absent", queue="mail", retries=2))
+    assert (commit.settle, commit.record) == (Ack(), None)
+    (later,) = commit.messages
+    assert (later.queue, later.due) == ("mail", clock.time() + 5)
+    assert later.message.headers[UNKNOWN_SINCE] == clock.time()
+    assert (later.message.id, later.message.retries) == ("id-1", 2)
+
+
+def test_an_unknown_task_remembers_since_when(executor, make_lease, clock):
+    since = clock.time() - 100
+    (later,) = executor.execute(make_lease(task="unit.absent", **{UNKNOWN_SINCE: since})).messages
+    assert later.message.headers[UNKNOWN_SINCE] == since
+
+
+def test_an_unknown_task_is_buried_when_nobody_came_who_knows_it(executor, make_lease, clock):
+    commit = executor.execute(make_lease(task="unit.absent", **{UNKNOWN_SINCE: clock.time() - 300}))
+    assert "no worker of queue celery has had a task 'unit.absent' for 0:05:00" in commit.settle.reason
+    assert isinstance(document(commit).value(), NotRegistered)
+    assert document(commit).result["exc_message"] == ["unit.absent"]
+
+
+def test_an_unknown_task_does_not_wait_where_waiting_is_off(recording_app, executor, make_lease):
+    recording_app.conf.unknown_task_wait = 0
+    assert isinstance(executor.execute(make_lease(task="unit.absent")).settle, Bury)
+
+
+@pytest.mark.parametrize("since", ["yesterday", None, [5], {}])
+def test_a_strange_header_of_an_unknown_task_counts_from_now(executor, make_lease, clock, since):
+    (later,) = executor.execute(make_lease(task="unit.absent", **{UNKNOWN_SINCE: since})).messages
+    assert later.message.headers[UNKNOWN_SINCE] == clock.time()
+
+
+def test_an_unknown_task_is_logged_once(executor, make_lease, caplog):
+    for _ in range(3):
+        executor.execute(make_lease(task="unit.absent"))
+    assert caplog.text.count("not registered here: 'unit.absent'") == 1
+
+
+def test_bytes_that_are_no_message_are_buried(executor, make_lease):
+    commit = executor.execute(make_lease(Malformed(b"\xff", "not JSON: bad", None, None)))
+    assert commit.settle == Bury("not JSON: bad")
+    assert commit.record is None
+
+
+def test_who_waits_for_a_malformed_message_is_told_where_its_id_is_readable(executor, make_lease):
+    commit = executor.execute(make_lease(Malformed(b"\xff", "the message has no body", "id-9", "unit.job")))
+    assert commit.record.task_id == "id-9"
+    assert document(commit).result["exc_type"] == "DecodeError"
+
+
+@pytest.mark.parametrize("body", [b"\xff", b"{}", b"[" * 100_000])
+def test_a_body_that_cannot_be_read_is_buried(never, executor, make_lease, body):
+    commit = executor.execute(make_lease(body=body))
+    assert isinstance(commit.settle, Bury)
+    assert document(commit).result["exc_type"] == "DecodeError"
+
+
+def test_content_that_is_not_accepted_is_buried(never, executor, make_lease):
+    commit = executor.execute(make_lease(content_type="application/x-python-serialize", body=b"\x80\x04."))
+    assert "not accepted" in commit.settle.reason
+
+
+def test_a_buried_message_whose_result_is_ignored_stores_nothing(executor, make_lease):
+    assert executor.execute(make_lease(task="unit.job", body=b"\xff", ignore_result=True)).record is None
+
+
+# ── at most once ──
+
+
+@pytest.mark.parametrize(("of_task", "of_settings"), [(False, True), (None, False), (False, False)])
+def test_an_at_most_once_run_is_marked_before_it_begins(recording_app, run, keeper, of_task, of_settings):
+    recording_app.conf.task_acks_late = of_settings
+    seen = []
+    run(lambda: seen.append(list(keeper.begun)), options={"acks_late": of_task})
+    assert seen == [[7]]
+
+
+@pytest.mark.parametrize(("of_task", "of_settings"), [(True, False), (None, True)])
+def test_an_at_least_once_run_is_not_marked(recording_app, run, keeper, of_task, of_settings):
+    recording_app.conf.task_acks_late = of_settings
+    run(lambda: 5, options={"acks_late": of_task})
+    assert keeper.begun == []
+
+
+def test_an_at_most_once_run_whose_lease_is_lost_does_not_begin(run, keeper):
+    keeper.holds = False
+    ran = []
+    commit = run(lambda: ran.append(1), options={"acks_late": False})
+    assert ran == []
+    assert isinstance(commit.settle, Bury)
+
+
+def test_a_run_that_had_begun_elsewhere_does_not_begin_again(never, executor, make_lease):
+    commit = executor.execute(make_lease(begun=True))
+    assert "at-most-once" in commit.settle.reason
+    assert document(commit).result["exc_type"] == "WorkerLostError"
+
+
+# ── reports during a run ──
+
+
+@pytest.mark.parametrize(
+    ("of_task", "of_settings", "reported"), [(True, False, True), (None, True, True), (False, True, False)]
+)
+def test_started_is_reported_where_that_is_wanted(recording_app, run, keeper, of_task, of_settings, reported):
+    recording_app.conf.task_track_started = of_settings
+    run(lambda: 5, options={"track_started": of_task})
+    assert (len(keeper.reports) == 1) is reported
+
+
+def test_a_started_report_says_where_and_keeps_the_lease(run, keeper):
+    run(lambda: 5, options={"track_started": True})
+    (commit,) = keeper.reports
+    assert (commit.token, commit.settle, commit.record.fence) == (7, Keep(), 7)
+    assert document(commit) == Document("id-1", "STARTED", {"pid": os.getpid(), "hostname": "celery@unit"})
+
+
+def test_update_state_is_reported_under_the_lease(retrying, keeper):
+    def job(self):
+        self.update_state(state="PROGRESS", meta={"done": 3})
+
+    retrying(job)
+    (commit,) = keeper.reports
+    assert (commit.token, commit.settle) == (7, Keep())
+    assert document(commit) == Document("id-1", "PROGRESS", {"done": 3})
+
+
+def test_a_state_that_cannot_be_written_is_a_failure_of_the_task(retrying):
+    commit = retrying(lambda self: self.update_state(state="PROGRESS", meta={1}))
+    assert document(commit).result["exc_type"] == "EncodeError"
+
+
+def test_an_ignored_result_reports_nothing(retrying, keeper):
+    retrying(lambda self: self.update_state(state="PROGRESS"), ignore_result=True, options={"track_started": True})
+    assert keeper.reports == []
+
+
+# ── the log, in the words Celery users know ──
+
+
+def test_the_log_tells_the_life_of_a_task(run, caplog):
+    caplog.set_level(logging.INFO)
+    run(lambda: 5)
+    received, succeeded = (record.getMessage() for record in caplog.records)
+    assert received == "Task unit.job[id-1] received"
+    assert re.fullmatch(r"Task unit\.job\[id-1\] succeeded in [\d.e-]+s: 5", succeeded)
+
+
+def test_the_log_tells_of_a_failure_with_its_traceback(run, caplog):
+    run(lambda: fail(ValueError("why")))
+    (record,) = caplog.records
+    assert record.levelname == "ERROR"
+    assert record.getMessage().startswith("Task unit.job[id-1] raised unexpected: ValueError('why')\nTraceback")
+
+
+def test_the_log_tells_of_a_retry(retrying, caplog):
+    caplog.set_level(logging.INFO)
+    retrying(again)
+    assert "Task unit.job[id-1] retry: Retry in 30s: ValueError('why')" in caplog.text
+
+
+def test_the_log_tells_of_an_expired_task(never, executor, make_lease, caplog):
+    caplog.set_level(logging.INFO)
+    executor.execute(make_lease(expires="2026-01-01T00:00:00+00:00"))
+    assert "Discarding revoked task: unit.job[id-1]" in caplog.text
+
+
+def test_a_task_that_was_sent_by_celery_can_be_retried_with_all_its_headers(retrying):
+    headers = {"shadow": None, "timelimit": [None, None], "stamps": {}, "argsrepr": "(2, 3)", "big": 2**70}
+    (next_one,) = retrying(again, **headers).messages
+    kept = {name: next_one.message.headers[name] for name in headers}
+    assert json.loads(json.dumps(kept)) == headers
+    assert decode_body(next_one.message, frozenset({"application/json"})).args == []
+
+
+def test_retry_at_a_time_is_due_then(retrying):
+    moment = datetime(2026, 7, 1, tzinfo=UTC)
+
+    def job(self):
+        raise self.retry(eta=moment)
+
+    (next_one,) = retrying(job).messages
+    assert next_one.due == moment.timestamp()

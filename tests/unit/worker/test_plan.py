@@ -1,0 +1,102 @@
+import os
+import pickle
+import socket
+
+import pytest
+
+from celeriac.exceptions import ConfigError
+from celeriac.worker.plan import Wishes, make_plan
+
+
+@pytest.fixture
+def file_app(tmp_path, make_app):
+    return make_app("proj", broker=f"sqlite:///{tmp_path}/a.db")
+
+
+def test_without_wishes_the_settings_decide(file_app):
+    file_app.conf.update(worker_concurrency=3, task_default_queue="main", max_deliveries=9, worker_lease=20)
+    file_app.task(name="b")(print)
+    file_app.task(name="a")(print)
+    plan = make_plan(Wishes("proj"), file_app)
+    assert (plan.app_name, plan.tasks, plan.queues, plan.concurrency, plan.pool) == (
+        "proj",
+        ("a", "b"),
+        ("main",),
+        3,
+        "prefork",
+    )
+    assert (plan.max_deliveries, plan.lease_s, plan.acks_late, plan.redirect_level) == (9, 20.0, True, "WARNING")
+
+
+def test_wishes_win(file_app):
+    file_app.conf.update(worker_concurrency=3)
+    plan = make_plan(Wishes("proj", queues=("a", "b"), concurrency=7, settings={"max_deliveries": 5}), file_app)
+    assert (plan.queues, plan.concurrency, plan.max_deliveries) == (("a", "b"), 7, 5)
+
+
+def test_without_a_number_there_is_one_child_for_each_processor(file_app):
+    assert make_plan(Wishes("proj"), file_app).concurrency == os.cpu_count()
+
+
+def test_solo_is_one_at_a_time(file_app):
+    assert make_plan(Wishes("proj", pool="solo", concurrency=8), file_app).concurrency == 1
+
+
+def test_a_wrong_setting_is_an_error(file_app):
+    with pytest.raises(ConfigError, match="max_deliveries"):
+        make_plan(Wishes("proj", settings={"max_deliveries": 0}), file_app)
+
+
+@pytest.mark.parametrize("pool", [None, "prefork"])
+def test_a_store_in_memory_is_for_solo_alone(app, pool):
+    with pytest.raises(ConfigError, match="-P solo"):
+        make_plan(Wishes("proj", pool=pool), app)
+    assert make_plan(Wishes("proj", pool="solo"), app).pool == "solo"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "name"),
+    [
+        (None, "celery@web1.example.org"),
+        ("mail@%h", "mail@web1.example.org"),
+        ("mail@%n", "mail@web1"),
+        ("%n@%d", "web1@example.org"),
+        ("mail", "mail@web1.example.org"),
+        ("a@b", "a@b"),
+    ],
+)
+def test_a_worker_is_named_as_celery_names_it(file_app, monkeypatch, wanted, name):
+    monkeypatch.setattr(socket, "gethostname", lambda: "web1.example.org")
+    assert make_plan(Wishes("proj", hostname=wanted), file_app).hostname == name
+
+
+def test_every_start_is_a_node_of_its_own(file_app):
+    assert make_plan(Wishes("proj"), file_app).node_id != make_plan(Wishes("proj"), file_app).node_id
+
+
+def test_a_plan_travels_between_processes(file_app):
+    plan = make_plan(Wishes("proj"), file_app)
+    assert pickle.loads(pickle.dumps(plan)) == plan
+
+
+def test_the_supervisor_opens_the_same_store_without_an_application(file_app):
+    plan = make_plan(Wishes("proj"), file_app)
+    broker = plan.open_broker()
+    assert broker.describe() == file_app.broker.describe()
+    assert plan.open_results(broker) is broker.result_store()
+
+
+def test_the_supervisor_opens_another_result_store_too(tmp_path, file_app):
+    file_app.conf.result_backend = f"sqlite:///{tmp_path}/results.db"
+    plan = make_plan(Wishes("proj"), file_app)
+    assert plan.open_results(plan.open_broker()).describe() == f"sqlite:///{tmp_path}/results.db"
+
+
+def test_no_redirecting_is_no_level(file_app):
+    file_app.conf.worker_redirect_stdouts = False
+    assert make_plan(Wishes("proj"), file_app).redirect_level is None
+
+
+def test_the_node_is_who_asks(file_app):
+    node = make_plan(Wishes("proj", concurrency=2, queues=("a",)), file_app).node()
+    assert (node.pid, node.pool, node.concurrency, node.queues) == (os.getpid(), "prefork", 2, ("a",))
