@@ -14,6 +14,7 @@ demo: $(VENV)/.demo  ## resize real pictures and send mails by tasks, on the emb
 	@$(BIN)/python -m examples.demo
 
 test: $(VENV)/.dev  ## run all tests
+	@scripts/peers
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 check: $(VENV)/.dev  ## lint, types, layers

@@ -6,6 +6,7 @@ only the peer. A tasks module offers Celery's names, or wraps its own in them:
     add(x, y)       a task that gives the sum
     stamp(number)   a task that does nothing but to give `[number, time.monotonic()]`; the monotonic clock is one for
                     all processes of a machine
+    many(calls)     call `add` with each of these argument tuples, in the best way there is; gives the ids
     result(id)      the handle of a task sent before, as `delay` gives it
 """
 
@@ -44,6 +45,8 @@ class Tasks(Protocol):
 
     def result(self, task_id: str, /) -> Handle: ...
 
+    def many(self, calls: list[tuple[int, int]], /) -> list[str]: ...
+
 
 def say(**values: object) -> None:
     print(json.dumps(values), flush=True)
@@ -62,6 +65,17 @@ def enqueue(tasks: Tasks, count: int) -> None:
     sent = [tasks.add.delay(number, number).id for number in range(count)]
     took = time.perf_counter() - started
     expect("number of different ids", len(set(sent)), count)
+    say(calls_per_s=count / took)
+
+
+def enqueue_many(tasks: Tasks, count: int) -> None:
+    """`count` calls at once, while no worker runs."""
+    calls = [(number, number) for number in range(count)]
+    tasks.many(calls[:WARM_CALLS])
+    started = time.perf_counter()
+    ids = tasks.many(calls)
+    took = time.perf_counter() - started
+    expect("number of different ids", len(set(ids)), count)
     say(calls_per_s=count / took)
 
 
@@ -124,7 +138,7 @@ def warm_up(tasks: Tasks) -> None:
         expect(f"{number} + {number}", handle.get(timeout=GET_TIMEOUT_S), 2 * number)
 
 
-MEASURES = {measure.__name__: measure for measure in (enqueue, backlog, drain, latency, first, warm)}
+MEASURES = {measure.__name__: measure for measure in (enqueue, enqueue_many, backlog, drain, latency, first, warm)}
 
 
 def main() -> None:

@@ -54,6 +54,10 @@ def enqueue(session: Session, scale: Scale) -> dict[str, float]:
     return {"enqueue": session.run("enqueue", scale.calls)["calls_per_s"]}
 
 
+def enqueue_many(session: Session, scale: Scale) -> dict[str, float]:
+    return {"enqueue many": session.run("enqueue_many", 2 * scale.tasks)["calls_per_s"]}
+
+
 def drain(session: Session, scale: Scale) -> dict[str, float]:
     ids = session.run("backlog", scale.warm_tasks + scale.tasks)["ids"]
     with session.driver("drain", scale.warm_tasks) as driver:
@@ -105,6 +109,12 @@ _ALL = (
         (Figure("enqueue", "`delay`, one by one", "calls/s", more_is_better=True),),
         enqueue,
         "{calls:,} calls of `delay` in one process, while no worker runs",
+    ),
+    Measure(
+        "enqueue-many",
+        (Figure("enqueue many", "many calls at once", "calls/s", more_is_better=True),),
+        enqueue_many,
+        "twice {tasks:,} calls: `delay_many`, or a loop of `delay` where there is no such thing",
     ),
     Measure(
         "drain",

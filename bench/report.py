@@ -39,12 +39,12 @@ class Run:
 
 
 def as_markdown(run: Run) -> str:
-    base, *others = run.peers
-    rows = [["", *(peer.title for peer in run.peers), *(f"against {peer.title}" for peer in others)]]
+    *ours, reference = run.peers
+    rows = [["", *(peer.title for peer in run.peers), *(f"{peer.title}, against {reference.title}" for peer in ours)]]
     for figure in run.figures:
         row = [f"{figure.title} ({figure.unit})"]
         row += [_spread(run.of(figure, peer)) for peer in run.peers]
-        row += [_comparison(figure, run.of(figure, base), run.of(figure, peer)) for peer in others]
+        row += [_comparison(figure, run.of(figure, peer), run.of(figure, reference)) for peer in ours]
         rows.append(row)
     rounds = "1 round" if run.rounds == 1 else f"medians of {run.rounds} rounds (lowest – highest), peers in turn"
     lines = [*_aligned(rows), "", f"{rounds}; {_machine()}; {_today()}.", ""]

@@ -2,23 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-from typing import TYPE_CHECKING
-
 from bench.peers.base import PROJECT, Peer
-from bench.peers.redis_server import private_redis
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
+from bench.peers.redis_server import redis_store
 
 __all__ = ["PEER"]
-
-
-@contextlib.contextmanager
-def _redis(folder: Path) -> Iterator[Mapping[str, str]]:
-    with private_redis(folder) as url:
-        yield {"BENCH_REDIS": url}
 
 
 _QUIET = ("--without-gossip", "--without-mingle", "--without-heartbeat")
@@ -34,5 +21,5 @@ PEER = Peer(
     packages=("celery", "kombu", "redis"),
     tasks="celery_redis",
     worker=("celery", "-A", "celery_redis", "worker", "-c", "2", "--loglevel=warning", *_QUIET),
-    store=_redis,
+    store=redis_store,
 )

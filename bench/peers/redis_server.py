@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from bench.processes import BenchError, clean_environment, run_until_left, tail
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-__all__ = ["private_redis"]
+__all__ = ["private_redis", "redis_store"]
 
 START_TIMEOUT_S = 10.0
 
@@ -35,6 +35,13 @@ def private_redis(folder: Path) -> Iterator[str]:
                 raise BenchError(f"redis-server did not start on port {port}:\n{tail(log)}")
             time.sleep(0.01)
         yield f"redis://127.0.0.1:{port}/0"
+
+
+@contextlib.contextmanager
+def redis_store(folder: Path) -> Iterator[Mapping[str, str]]:
+    """A peer's store: its tasks find the server in BENCH_REDIS."""
+    with private_redis(folder) as url:
+        yield {"BENCH_REDIS": url}
 
 
 def _free_port() -> int:

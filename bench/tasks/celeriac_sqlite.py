@@ -17,3 +17,8 @@ def add(x: int, y: int) -> int:
 @app.task
 def stamp(number: int) -> list[float]:
     return [number, time.monotonic()]
+
+
+def many(calls: list[tuple[int, int]]) -> list[str]:
+    """Call `add` with each of these; the ids."""
+    return [sent.id for sent in add.delay_many(calls)]

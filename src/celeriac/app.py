@@ -153,14 +153,23 @@ class Celery:
     def results(self) -> ResultStore:
         """The result store; the broker's own store unless `result_backend` names another."""
         if self._results is None:
-            url = self.conf.result_backend
+            url = self.results_url
             broker = self.broker
             with self._opening:
                 if self._results is None:
-                    own = url is None or url == (self.conf.broker_url or DEFAULT_URL)
                     options = self._engine_options("result_backend_transport_options")
-                    self._results = broker.result_store() if own else open_results(url, options)
+                    self._results = broker.result_store() if url is None else open_results(url, options)
         return self._results
+
+    @property
+    def results_url(self) -> str | None:
+        """The URL of a result store beside the broker's own, or None. Options (a prefix, say) tell two stores apart too."""
+        conf = self.conf
+        same_url = conf.result_backend in (None, conf.broker_url or DEFAULT_URL)
+        same_options = (
+            conf.result_backend is None or conf.result_backend_transport_options == conf.broker_transport_options
+        )
+        return None if same_url and same_options else str(conf.result_backend)
 
     def _engine_options(self, setting: str) -> EngineOptions:
         return EngineOptions(self.folder, float(self.conf.broker_connection_timeout), self.conf[setting])

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -133,7 +134,21 @@ def decode_body(message: Message, accept: frozenset[str]) -> Body:
 
 
 _encode_envelope = msgspec.json.Encoder().encode
-_decode_envelope: Callable[[bytes], Any] = msgspec.json.Decoder().decode
+_decode_plain: Callable[[bytes], Any] = msgspec.json.Decoder().decode
+
+
+def _decode_envelope(raw: bytes) -> Any:
+    try:
+        return _decode_plain(raw)
+    except msgspec.DecodeError:
+        if b"\\u" not in raw:
+            raise
+    # Half a character, which Celery's JSON can escape (in `argsrepr`) and UTF-8 cannot hold: it is read as "?", and the
+    # body, which is base64, keeps it.
+    try:
+        return _decode_plain(json.dumps(json.loads(raw), ensure_ascii=False).encode("utf-8", "replace"))
+    except ValueError as error:
+        raise msgspec.DecodeError(str(error)) from None
 
 
 def encode(outgoing: Outgoing, stamps: Mapping[str, Any] | None = None) -> bytes:
@@ -170,7 +185,7 @@ def decode(raw: bytes) -> Message | Malformed:
         properties = _part(envelope, "properties")
         body = _body_bytes(envelope, properties)
         if "task" not in headers:
-            headers, body = _from_protocol_1(body)
+            headers, body = _from_protocol_1(headers, body)
         return Message.from_headers(
             headers,
             body,
@@ -184,9 +199,10 @@ def decode(raw: bytes) -> Message | Malformed:
         return Malformed(raw, str(error), **known)
 
 
-def _from_protocol_1(body: bytes) -> tuple[dict[str, Any], bytes]:
-    """Headers and body of a message of Celery's first protocol, which has everything in its body."""
-    content = serialization.loads(body)
+def _from_protocol_1(envelopes: dict[str, Any], body: bytes) -> tuple[dict[str, Any], bytes]:
+    """Headers and body of a message of Celery's first protocol, which has everything but its compression in its body."""
+    compression = _header(envelopes, "compression", str, None)
+    content = serialization.loads(body if compression is None else decompress(body, compression))
     if not isinstance(content, dict) or "task" not in content:
         raise DecodeError("the message has no header 'task', and its body is not one of protocol 1 either")
     names = ("task", "id", "retries", "eta", "expires", "group", "group_index", "timelimit")

@@ -268,6 +268,7 @@ class Task(Generic[P, R]):
         message = run.message.with_headers(
             retries=retries,
             eta=options.eta.isoformat() if options.eta else None,
+            redelivered=None,
             **({"expires": options.expires.isoformat()} if options.expires else {}),
         )
         if args is not None or kwargs is not None:

@@ -254,7 +254,7 @@ def test_a_log_file_that_cannot_be_written(pool: str, project: Project) -> None:
 
 def test_a_broker_that_this_version_lacks(project: Project) -> None:
     project.with_common_tasks()
-    error = _error(project, "-b", "redis://localhost/0", "-A", "tasks", "worker")
-    assert "has no redis:// engine yet" in error
+    error = _error(project, "-b", "amqp://localhost/", "-A", "tasks", "worker")
+    assert "has no amqp:// engine yet" in error
     assert "sqlite://" in error
     assert "did you mean sqlite://?" in _error(project, "-b", "sqlit:///x.db", "-A", "tasks", "worker")

@@ -9,7 +9,7 @@ import pytest
 
 from celeriac.engines.base import Broker, ResultStore
 from conformance.engines import ENGINES, Engine, Other
-from conformance.making import Producer
+from conformance.making import Producer, node
 
 
 @pytest.fixture(params=list(ENGINES))
@@ -42,6 +42,12 @@ def results(broker: Broker) -> ResultStore:
 def producer(broker: Broker) -> Producer:
     """Publishes through the broker under test."""
     return Producer(broker)
+
+
+@pytest.fixture
+def served(broker: Broker) -> None:
+    """A worker serves the queues. Without one, a message for later may be ready at once: for a Celery worker, who waits."""
+    broker.register(node("node-serving", queues=("q", "first", "two", "z")))
 
 
 @pytest.fixture

@@ -6,14 +6,18 @@ of a process.
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from celeriac.engines import open_broker
 from celeriac.engines.base import Broker, EngineOptions, ResultStore
+from celeriac.engines.redis import RedisBroker
+from celeriac.engines.redis.client import Client
 from celeriac.engines.sqlite import SQLiteBroker
 from celeriac.testing.faults import FaultyBroker
 from conformance.peer import Peer
+from support.redis_server import RedisServer
 
 __all__ = ["ENGINES", "Engine", "Other"]
 
@@ -139,4 +143,65 @@ def _put_raw(broker: SQLiteBroker, queue: str, raw: bytes) -> None:
         connection.execute("INSERT INTO ready VALUES (?, 0, ?, 0, 0, 1.0)", (queue, number))
 
 
-ENGINES = {"sqlite-file": SQLiteFile, "sqlite-memory": SQLiteMemory, "wrapped-memory": Wrapped}
+class Redis:
+    """A database of a private server; others are processes."""
+
+    lasting = True
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = str(folder)
+        self.server = RedisServer(folder / "redis")
+        self.server.start()
+        self.url = self.server.url()
+        self._opened: list[Broker | Other] = []
+
+    def connect(self) -> Broker:
+        broker = open_broker(self.url, EngineOptions(self.folder, timeout_s=10.0))
+        self._opened.append(broker)
+        return broker
+
+    def other(self) -> Other:
+        other = _Tenant(self)
+        self._opened.append(other)
+        return other
+
+    def put_raw(self, queue: str, raw: bytes) -> None:
+        self.client.call("LPUSH", queue, raw)
+
+    @cached_property
+    def client(self) -> Client:
+        broker = self.connect()
+        assert isinstance(broker, RedisBroker)
+        return broker.client
+
+    def close(self) -> None:
+        for opened in self._opened:
+            opened.close()
+        self.server.kill()
+
+
+class _Tenant(Peer):
+    """A process whose leases run out in the moment it is killed: the suite asks what then, not when."""
+
+    def __init__(self, engine: Redis) -> None:
+        self._engine = engine
+        self._nodes: set[str] = set()
+        super().__init__(engine.url, engine.folder)
+
+    def send(self, request: tuple[str, Any, tuple[Any, ...]]) -> None:
+        if request[1] == "register":
+            self._nodes.add(request[2][0].id)
+        super().send(request)
+
+    def kill(self) -> None:
+        super().kill()
+        client = self._engine.client
+        for name in client.call("ZRANGE", "celeriac:nodes", 0, -1):
+            node = name.decode()
+            if node in self._nodes:
+                client.call("ZADD", "celeriac:nodes", 1, node)
+            else:
+                client.call("HSET", f"celeriac:node:{node}", "steady", 0)  # it has been alive for a lease, let us say
+
+
+ENGINES = {"sqlite-file": SQLiteFile, "sqlite-memory": SQLiteMemory, "wrapped-memory": Wrapped, "redis": Redis}

@@ -52,6 +52,9 @@ class Producer:
 
 
 def claim(broker: Broker, *queues: str, limit: int = 100, owner: Owner = ME, park: bool = False) -> list[Lease]:
+    """Claim as a worker does, which has introduced itself: nobody else is given anything."""
+    if owner.node not in {state.node.id for state in broker.nodes()}:
+        broker.register(node(owner.node))
     return list(broker.exchange(owner, [], Claim(queues or ("q",), limit, park)).leases)
 
 
@@ -81,8 +84,8 @@ def queue_state(broker: Broker, queue: str = "q") -> QueueState:
     return QueueState(queue, 0, 0, 0, 0)
 
 
-def node(node_id: str, *, name: str = "celery@here", queues: tuple[str, ...] = ("q",)) -> Node:
-    return Node(node_id, name, "here", 4711, "prefork", 2, queues)
+def node(node_id: str, *, name: str = "celery@here", queues: tuple[str, ...] = ("q",), lease_s: float = 600.0) -> Node:
+    return Node(node_id, name, "here", 4711, "prefork", 2, queues, lease_s)
 
 
 def record(task_id: str, body: bytes = b"{}", *, ttl_s: float | None = None, fence: int = 0) -> Record:

@@ -26,7 +26,7 @@ _TESTS = Path(__file__).resolve().parent.parent
 class Peer:
     """A process with a broker of its own. `kill` is SIGKILL."""
 
-    def __init__(self, url: str, folder: str, *, prefix: Sequence[str] = (), timeout_s: float = 10.0) -> None:
+    def __init__(self, url: str, folder: str, *, prefix: Sequence[str] = (), timeout_s: float = 30.0) -> None:
         self._process = subprocess.Popen(
             [*prefix, sys.executable, "-m", "conformance.peer", url, folder, str(timeout_s)],
             stdin=subprocess.PIPE,

@@ -7,10 +7,19 @@ import pickle
 import time
 from collections.abc import Callable
 
-from celeriac.engines.base import Broker, Owner, Receipt
+from celeriac.engines import open_broker
+from celeriac.engines.base import Broker, EngineOptions, Owner, Receipt
 from conformance.making import Producer, claim, ids, outgoing
+from conformance.peer import Peer
 
-__all__ = ["claim_for_ever", "publish_across_a_fork", "publish_for_ever", "publish_timed", "watch_across_a_fork"]
+__all__ = [
+    "claim_for_ever",
+    "make_stores_at_once",
+    "publish_across_a_fork",
+    "publish_for_ever",
+    "publish_timed",
+    "watch_across_a_fork",
+]
 
 
 def publish_timed(broker: Broker, name: str, count: int) -> list[float]:
@@ -21,6 +30,15 @@ def publish_timed(broker: Broker, name: str, count: int) -> list[float]:
         broker.publish([outgoing(f"{name}-{number}")], Receipt(name, number))
         took.append(time.perf_counter() - began)
     return took
+
+
+def make_stores_at_once(broker: Broker, folder: str, name: str, began: float, count: int) -> None:
+    """Open stores that are not there yet, each at a moment that others keep too, and publish into them."""
+    for number in range(count):
+        time.sleep(max(0.0, began + number * 0.02 - time.time()))
+        store = open_broker(f"sqlite:///many-{number}.db", EngineOptions(folder, timeout_s=30.0))
+        store.publish([outgoing(name)], Receipt(name, 1))
+        store.close()
 
 
 def publish_for_ever(broker: Broker, name: str, log: str) -> None:
@@ -40,8 +58,11 @@ def claim_for_ever(broker: Broker, owner: Owner) -> None:
         claim(broker, limit=1, owner=owner)
 
 
-def publish_across_a_fork(broker: Broker) -> tuple[str, list[str | None]]:
-    """Publish, fork, publish in the child before and after the parent let go of the store; what the child met, and all."""
+def publish_across_a_fork(broker: Broker, url: str, folder: str) -> tuple[str, list[str | None]]:
+    """Publish, fork, and publish in the child before and after the parent let go of the store and a third process used it.
+
+    What the child met, and what lies in the queue at the end.
+    """
     producer = Producer(broker)
     producer.send("before")
     told, tell = os.pipe()
@@ -59,8 +80,8 @@ def publish_across_a_fork(broker: Broker) -> tuple[str, list[str | None]]:
     os.read(told, 1)
     producer.send("parent")
     broker.close()
-    producer.send("parent-again")
-    broker.close()
+    with Peer(url, folder) as third:
+        Producer(third.broker).send("third")
     os.write(may_go, b"!")
     met = _join(child, answer)
     return met, ids(broker.peek("q", 100))

@@ -47,11 +47,14 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "exhume": (1, outgoing("a")),
     "drop_dead": ([1],),
     "trim_dead": (1.0, 1),
+    "check": (),
+    "hand_back": (),
     "store": ([record("a")],),
     "get": (["a"],),
     "forget": (["a"],),
     "watch": ("a", lambda: None),
 }
+KEYWORDS: dict[str, dict[str, Any]] = {"hand_back": {"dead": True}}
 
 
 @pytest.fixture
@@ -66,7 +69,7 @@ def methods(contract: type) -> set[str]:
 
 
 def call(target: object, operation: str) -> Any:
-    answer = getattr(target, operation)(*ARGUMENTS[operation])
+    answer = getattr(target, operation)(*ARGUMENTS[operation], **KEYWORDS.get(operation, {}))
     if operation == "watch":
         with answer:
             pass
@@ -90,6 +93,8 @@ class Always:
 def test_every_call_of_a_broker_can_fail(inner: Broker, operation: str, fault: Fault) -> None:
     plan = Always(fault)
     broker = FaultyBroker(inner, plan)
+    if (operation, fault) == ("hand_back", LOST):
+        pytest.skip("a store in memory has no Celery to hand back to, and says so itself")
     with pytest.raises(OperationalError, match=f"injected: .*{operation}"):
         call(broker, operation)
     assert plan.asked == [operation]

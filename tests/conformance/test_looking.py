@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from celeriac.engines.base import Broker, Bury, QueueState
 from celeriac.messages import Malformed
 from conformance.engines import Engine, Other
 from conformance.making import Producer, claim, ids, names, outgoing, queue_state, settle
 
 
+@pytest.mark.usefixtures("served")
 def test_queues_tells_what_lies_where(broker: Broker, producer: Producer, other: Other) -> None:
     before = time.time()
     producer.send("run", "bad", "a", "b", outgoing("later", due=time.time() + 60))
@@ -48,6 +51,7 @@ def test_a_queue_that_holds_nothing_is_not_listed(broker: Broker, producer: Prod
     assert broker.queues() == []
 
 
+@pytest.mark.usefixtures("served")
 def test_peek_shows_the_next_and_leaves_them(broker: Broker, producer: Producer, other: Other) -> None:
     producer.send(outgoing("idle", priority=9), "a", "b", outgoing("later", due=time.time() + 60))
     assert ids(other.broker.peek("q", 2)) == ["a", "b"]
@@ -68,6 +72,7 @@ def test_peek_shows_what_cannot_be_read(engine: Engine, broker: Broker) -> None:
     assert found.raw == b"garbage"
 
 
+@pytest.mark.usefixtures("served")
 def test_purge_deletes_what_waits_and_nothing_else(broker: Broker, producer: Producer) -> None:
     producer.send("run", "bad", "a", "b", outgoing("later", due=time.time() + 60), outgoing("z", "two"))
     run, bad = claim(broker, limit=2)

@@ -9,21 +9,22 @@ import signal
 import sqlite3
 import stat
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
 from celeriac.engines import open_broker
-from celeriac.engines.base import Broker, EngineOptions, Owner, Receipt
+from celeriac.engines.base import Broker, Claim, EngineOptions, Owner, Receipt
 from celeriac.engines.sqlite import SQLiteBroker, database, doorbell
 from celeriac.exceptions import BrokerError, ConfigError, OperationalError
 from conformance.making import ME, YOU, Producer, claim, ids, node, outgoing, queue_state, settle
 from conformance.peer import Peer
-from conformance.remote import claim_for_ever, publish_for_ever, publish_timed
+from conformance.remote import claim_for_ever, make_stores_at_once, publish_for_ever, publish_timed
 from support.processes import machine_load
 from support.waiting import until
 
@@ -54,6 +55,16 @@ def open_file(tmp_path: Path) -> Iterator[Callable[..., SQLiteBroker]]:
 @pytest.fixture
 def broker(open_file: Callable[..., SQLiteBroker]) -> SQLiteBroker:
     return open_file()
+
+
+@pytest.fixture
+def memory_disk(tmp_path: Path) -> Iterator[Path]:
+    """A folder on a file system in memory, if there is one."""
+    if not os.access("/dev/shm", os.W_OK):
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(prefix="celeriac-test-", dir="/dev/shm") as folder:
+        yield Path(folder)
 
 
 @pytest.fixture
@@ -400,13 +411,31 @@ def test_a_publisher_that_is_out_of_file_handles_takes_no_bell_down(
 # ── processes ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_processes_that_make_the_store_at_once_share_it(broker: SQLiteBroker, peers: Callable[..., Peer]) -> None:
-    several = [peers() for _ in range(4)]
-    for number, peer in enumerate(several):
-        peer.begin(publish_timed, f"peer-{number}", 3)
-    for peer in several:
-        peer.answer()
-    assert queue_state(broker).ready == 12
+def test_what_a_dead_process_held_without_introducing_itself_is_recovered(
+    broker: SQLiteBroker, peers: Callable[..., Peer]
+) -> None:
+    Producer(broker).send("a", "b")
+    peer = peers()
+    (lost,) = peer.broker.exchange(YOU, [], Claim(("q",), 1)).leases
+    peer.kill()
+    (taken,) = broker.recover(Owner(ME.node))
+    assert (taken.previous, taken.message.id) == (lost.token, "a")
+
+
+def test_processes_that_make_a_store_at_once_share_it(memory_disk: Path) -> None:
+    with ExitStack() as opened:
+        several = [opened.enter_context(Peer(URL, str(memory_disk))) for _ in range(4)]
+        for peer in several:
+            peer.broker.describe()  # it is up
+        began = time.time() + 0.05
+        for number, peer in enumerate(several):
+            peer.begin(make_stores_at_once, str(memory_disk), f"peer-{number}", began, 25)
+        for peer in several:
+            peer.answer()
+        for number in range(25):
+            store = open_broker(f"sqlite:///many-{number}.db", EngineOptions(str(memory_disk)))
+            opened.callback(store.close)
+            assert queue_state(store).ready == 4
 
 
 def test_a_writer_that_is_killed_leaves_all_that_it_was_told_is_stored(
@@ -450,22 +479,26 @@ def test_a_child_killed_while_it_claims_loses_nothing(broker: SQLiteBroker, peer
     assert (state.leased, state.ready) == (len(taken), 300 - len(taken))
 
 
+@pytest.mark.parametrize("where", ["disk", "memory"])
 def test_four_writers_wait_their_turn(
-    broker: SQLiteBroker, peers: Callable[..., Peer], figure: Callable[[str], None]
+    tmp_path: Path, memory_disk: Path, figure: Callable[[str], None], where: str
 ) -> None:
-    broker.queues()
-    writers = [peers() for _ in range(4)]
-    with machine_load() as load:
-        for number, writer in enumerate(writers):
-            writer.begin(publish_timed, f"writer-{number}", 150)
-        took = sorted(seconds for writer in writers for seconds in writer.answer())
+    folder = str(tmp_path if where == "disk" else memory_disk)
+    with ExitStack() as opened:
+        writers = [opened.enter_context(Peer(URL, folder)) for _ in range(4)]
+        writers[0].broker.queues()
+        with machine_load() as load:
+            for number, writer in enumerate(writers):
+                writer.begin(publish_timed, f"writer-{number}", 150)
+            took = sorted(seconds for writer in writers for seconds in writer.answer())
+        assert queue_state(writers[0].broker).ready == 600
     median, p99 = took[len(took) // 2], took[int(len(took) * 0.99)]
     figure(
         f"publish by four processes at once: median {median * 1000:.2f} ms, p99 {p99 * 1000:.1f} ms, "
         f"worst of {len(took)} {took[-1] * 1000:.1f} ms (load by others {load.others:.0%})"
     )
-    assert queue_state(broker).ready == 600
-    assert p99 < 0.25
+    # A disk that others keep busy takes seconds for a write; only without one does the time say how fair the writers are.
+    assert where == "disk" or p99 < 0.25
 
 
 def test_a_process_that_was_stopped_is_not_dead(broker: SQLiteBroker, peers: Callable[..., Peer]) -> None:

@@ -54,6 +54,7 @@ def test_whole_workers_killed_ten_times_lose_nothing(project: Project, client: C
             worker.kill()
     killed.update(audit.read().by_process)
     with project.worker("-c", _CHILDREN, **audit.environment) as worker:
+        worker.wait_until_ready()
         assert {number: result.get(timeout=30) for number, result in results.items()} == {n: n for n in range(_TASKS)}
         assert worker.stop() == 0
     runs = audit.read()

@@ -69,7 +69,8 @@ class Audit:
 
     def read(self) -> Runs:
         runs = Runs()
-        for line in self._path.read_text().splitlines():
+        whole, _, _ = self._path.read_text().rpartition("\n")  # the last line may be seen while it is written
+        for line in whole.splitlines():
             word, number, process, redelivered = line.split()
             if word == "start":
                 runs.started[int(number)].append(int(process))

@@ -104,6 +104,13 @@ def test_another_backend_is_another_store(tmp_path, make_app):
     assert not app.broker.shares_store_with(app.results)
 
 
+def test_a_backend_of_the_same_url_with_other_options_is_another_store(make_app):
+    url = "redis://127.0.0.1:1/0"
+    app = make_app(broker=url, backend=url, result_backend_transport_options={"global_keyprefix": "results"})
+    assert app.results is not app.broker.result_store()
+    assert app.results_url == url
+
+
 def test_a_closed_app_opens_its_store_again(tmp_path, make_app):
     app = make_app(broker=f"sqlite:///{tmp_path}/a.db")
     first = app.broker
@@ -117,8 +124,7 @@ def test_a_closed_app_opens_its_store_again(tmp_path, make_app):
 @pytest.mark.parametrize(
     ("url", "why"),
     [
-        ("redis://localhost", "has no redis:// engine yet; it serves memory://, sqlite://"),
-        ("amqp://localhost", "has no amqp:// engine yet"),
+        ("amqp://localhost", "has no amqp:// engine yet; it serves memory://, redis://, "),
         ("sqlit://", "did you mean sqlite://"),
         ("mongodb://localhost", "no engine serves 'mongodb' URLs"),
         ("tasks.db", "no engine serves 'tasks.db' URLs"),
@@ -132,7 +138,7 @@ def test_a_url_without_an_engine_is_an_error_that_names_the_setting(make_app, ur
 
 def test_the_backends_url_is_checked_too(make_app):
     with pytest.raises(ConfigError, match="result_backend: "):
-        _ = make_app(backend="redis://localhost").results
+        _ = make_app(backend="amqp://localhost").results
 
 
 def test_options_reach_the_engine(make_app):

@@ -239,12 +239,30 @@ def test_a_body_that_cannot_be_decompressed_is_refused(compression):
         body(b"[[5], {}, {}]", headers={"compression": compression})
 
 
+def test_half_a_character_in_a_header_does_not_make_a_message_unreadable():
+    message = decode(raw({"argsrepr": "('\ud800.txt', 'Zürich')"}))
+    assert isinstance(message, Message)
+    assert message.headers["argsrepr"] == "('?.txt', 'Zürich')"
+    assert decode(encode(Outgoing(message, "celery"))).headers == message.headers
+
+
+@pytest.mark.parametrize("text", [b'{"a": "\\ud800"', b'{"a": "\\ud800", "b": NaN}', b'"\\ud800"', b'"\\ud800 \xff"'])
+def test_half_a_character_in_what_is_no_message_is_malformed(text):
+    assert isinstance(decode(text), Malformed)
+
+
 # ── Celery's first protocol ──
 
 
-def protocol_1(**content):
-    data = base64.b64encode(json.dumps(content).encode()).decode()
-    return decode(json.dumps({"body": data, "headers": {}, "properties": {"body_encoding": "base64"}}).encode())
+def protocol_1(headers=(), pack=bytes, **content):
+    data = base64.b64encode(pack(json.dumps(content).encode())).decode()
+    envelope = {"body": data, "headers": dict(headers), "properties": {"body_encoding": "base64"}}
+    return decode(json.dumps(envelope).encode())
+
+
+def test_a_compressed_message_of_protocol_1_is_read():
+    message = protocol_1({"compression": "application/x-gzip"}, zlib.compress, task="a.b", id="id-1", args=["x" * 99])
+    assert decode_body(message, ACCEPT).args == ["x" * 99]
 
 
 def test_a_message_of_protocol_1_is_read():

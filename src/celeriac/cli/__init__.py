@@ -26,6 +26,7 @@ _COMMANDS = {
     "status": "Show workers and queues.",
     "purge": "Delete what waits in queues.",
     "dead": "List, show, retry or drop dead letters.",
+    "handback": "Give everything back to Celery's queues.",
     "report": "Print what a bug report should say.",
 }
 

@@ -16,11 +16,19 @@ __all__ = ["DEFAULT_URL", "open_broker", "open_results"]
 
 DEFAULT_URL = "sqlite://"
 
+_SQLITE, _REDIS = "celeriac.engines.sqlite", "celeriac.engines.redis"
 _ENGINES = {
-    "memory": "celeriac.engines.sqlite",
-    "sqlite": "celeriac.engines.sqlite",
+    "memory": _SQLITE,
+    "redis": _REDIS,
+    "redis+socket": _REDIS,
+    "rediss": _REDIS,
+    "sqlite": _SQLITE,
+    "unix": _REDIS,
+    "valkey": _REDIS,
+    "valkey+socket": _REDIS,
+    "valkeys": _REDIS,
 }
-_PLANNED = {"redis", "rediss", "valkey", "sentinel", "amqp", "amqps", "pyamqp"}
+_PLANNED = {"sentinel", "redis+cluster", "amqp", "amqps", "pyamqp"}
 
 
 class _Engine(Protocol):

@@ -9,6 +9,13 @@ has gone to someone else. All calls may be made from any thread of one process, 
                  ▲ ▲               │ │ └──bury──▶ dead ──exhume──▶ ready
         due time │ └───release─────┘ │
                delayed ◀──requeue────┘
+
+Order: the lowest priority number first over all queues of a claim (an engine may serve neighbouring numbers as one), the
+oldest first within a queue, and no queue starves another of the same priority. What was requeued or has become due goes
+before what came after it; messages requeued in one exchange keep their order among themselves.
+
+A message for later is delayed while a living worker serves its queue. Where none does, it may be ready at once, for workers
+of others who wait themselves; whoever claims a message looks at its `eta`.
 """
 
 from __future__ import annotations
@@ -89,7 +96,7 @@ class Ack:
 
 @dataclass(frozen=True, slots=True)
 class Requeue:
-    """Back to its place in the queue, or after `delay_s` where that is positive.
+    """Back to the head of the queue, or after `delay_s` where that is positive.
 
     `counted` says that this delivery counts towards `max_deliveries`.
     """
@@ -123,7 +130,8 @@ class Record:
     task_id: str
     body: bytes
     ttl_s: float | None = None
-    #: Of two results from different stores' leases the one with the higher fence is newer and stands.
+    #: The token of the lease. Of two documents that `ResultStore.store` is given, the one with the higher fence is newer and
+    #: stands. `exchange` has no need of it: it stores a document only for who holds the lease.
     fence: int = 0
 
 
@@ -139,7 +147,10 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A wish for up to `limit` messages of `queues`. With `park`, an owner that gets none is woken when there are some."""
+    """A wish for up to `limit` messages of `queues`, or fewer when they are large.
+
+    With `park`, an owner that gets none is woken when there are some. As many are woken as messages came.
+    """
 
     queues: tuple[str, ...]
     limit: int
@@ -167,6 +178,8 @@ class Node:
     pool: str
     concurrency: int
     queues: tuple[str, ...]
+    #: How long it may be silent before others take over, where its death does not show at once.
+    lease_s: float = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +254,9 @@ class Broker(Protocol):
     def describe(self) -> str:
         """The store for people, without secrets."""
 
+    def check(self) -> list[str]:
+        """What a careful operator would change about the store's set-up, a sentence each; raises when it cannot serve."""
+
     def shares_store_with(self, results: ResultStore) -> bool:
         """Whether `exchange` stores documents in `results` in one step with everything else."""
 
@@ -251,7 +267,10 @@ class Broker(Protocol):
         """Add the messages, all or none; nothing if this receipt, or a later one of the producer, was seen before."""
 
     def exchange(self, owner: Owner, commits: Sequence[Commit], claim: Claim | None = None) -> Exchange:
-        """Apply commits and claim more, in one step. Never waits for messages."""
+        """Apply commits and claim more, in one step. Never waits for messages.
+
+        Only a worker that is registered may claim: an engine gives nothing to one that is not, or no more.
+        """
 
     def held(self, owner: Owner) -> list[Lease]:
         """Everything leased to the owner: after an error, this tells what a claim got whose answer was lost."""
@@ -275,7 +294,11 @@ class Broker(Protocol):
         """Take over the leases of a dead child under new tokens: whatever it still commits is refused."""
 
     def recover(self, by: Owner) -> list[Lease]:
-        """Take over the leases of dead nodes under new tokens, and forget those nodes."""
+        """Take over the leases of dead nodes under new tokens, and forget those nodes.
+
+        Where death does not show at once, only for a node that has itself renewed without a gap for a whole lease: after an
+        outage the living come first.
+        """
 
     def queues(self) -> list[QueueState]:
         """Every queue that holds anything or is paused."""
@@ -309,6 +332,14 @@ class Broker(Protocol):
 
     def trim_dead(self, max_age_s: float, max_size: int) -> int:
         """Delete the oldest buried messages beyond the caps; returns how many."""
+
+    def hand_back(self, *, dead: bool = True) -> int:
+        """Give delayed and leased messages, and those in the dead letters if `dead`, back to where Celery's workers look.
+
+        Returns how many there were.
+
+        Raises `BrokerError` while workers of ours are alive, or when the store has nothing to do with Celery.
+        """
 
     def close(self) -> None:
         """Let go of connections. Idempotent; the next call opens them again."""

@@ -248,6 +248,9 @@ class FaultyBroker(_Injector):
     def describe(self) -> str:
         return self.inner.describe()
 
+    def check(self) -> list[str]:
+        return self._call("check", self.inner.check)
+
     def shares_store_with(self, results: ResultStore) -> bool:
         return self.inner.shares_store_with(results.inner if isinstance(results, FaultyResults) else results)
 
@@ -316,6 +319,9 @@ class FaultyBroker(_Injector):
 
     def trim_dead(self, max_age_s: float, max_size: int) -> int:
         return self._call("trim_dead", lambda: self.inner.trim_dead(max_age_s, max_size))
+
+    def hand_back(self, *, dead: bool = True) -> int:
+        return self._call("hand_back", lambda: self.inner.hand_back(dead=dead))
 
     def close(self) -> None:
         self.inner.close()

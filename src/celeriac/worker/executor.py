@@ -76,9 +76,12 @@ class Executor:
             return self._unknown(lease, message, now)
         try:
             body = decode_body(message, self._app.accept)
+            _refuse_workflows(body)
         except DecodeError as error:
             logger.error("Buried task %s[%s]: %s", message.task, message.id, error)
             return self._buried(lease, str(error), error)
+        if message.headers.get("ignore_result") is None and self._ignores_result(task):
+            message = message.with_headers(ignore_result=True)  # its producer, who knows only the name, left that to us
         if lease.begun or not self._may_begin(lease, task):
             reason = "an earlier worker had begun this at-most-once run (acks_late=False) and did not end it"
             return self._buried(lease, reason, WorkerLostError(reason))
@@ -92,6 +95,9 @@ class Executor:
     def _may_begin(self, lease: Lease, task: Task[..., Any]) -> bool:
         at_least_once = self._app.conf.task_acks_late if task.acks_late is None else task.acks_late
         return at_least_once or self._keeper.begin(lease)
+
+    def _ignores_result(self, task: Task[..., Any]) -> bool:
+        return bool(self._app.conf.task_ignore_result if task.ignore_result is None else task.ignore_result)
 
     def _call(self, task: Task[..., Any], body: Body) -> Any:
         if not task.is_async:
@@ -255,6 +261,16 @@ class _OneRun:
         return Commit(self._lease.token, settle, record, tuple(self._run.publish))
 
 
+def _refuse_workflows(body: Body) -> None:
+    """Running the task and dropping what should follow it would lose that without a word."""
+    follow = [name for name, value in body.embed.items() if value]
+    if follow:
+        raise DecodeError(
+            f"the message has {', '.join(follow)}, which this version of celeriac cannot go on with; "
+            "a Celery worker can: keep workflows on a queue of their own, or send it without"
+        )
+
+
 def _context(hostname: str, lease: Lease, message: Message, body: Body) -> Context:
     headers = message.headers
     return Context(
@@ -276,7 +292,8 @@ def _context(hostname: str, lease: Lease, message: Message, body: Body) -> Conte
             "exchange": "",
             "routing_key": lease.queue,
             "priority": message.priority,
-            "redelivered": lease.deliveries > 1,
+            # The header is Celery's, of a message that one of its workers had taken and has given back.
+            "redelivered": lease.deliveries > 1 or headers.get("redelivered") is True,
         },
         headers=dict(headers),
     )

@@ -65,7 +65,14 @@ class Plan:
     def node(self) -> Node:
         """How this worker introduces itself; `pid` is the calling process's."""
         return Node(
-            self.node_id, self.hostname, socket.gethostname(), os.getpid(), self.pool, self.concurrency, self.queues
+            self.node_id,
+            self.hostname,
+            socket.gethostname(),
+            os.getpid(),
+            self.pool,
+            self.concurrency,
+            self.queues,
+            self.lease_s,
         )
 
     def open_broker(self) -> Broker:
@@ -100,7 +107,7 @@ def make_plan(wishes: Wishes, app: Celery) -> Plan:
         node_id=uuid.uuid4().hex,
         broker_url=broker_url,
         broker_options=EngineOptions(app.folder, timeout_s, conf.broker_transport_options),
-        result_url=None if conf.result_backend in (None, broker_url) else conf.result_backend,
+        result_url=app.results_url,
         result_options=EngineOptions(app.folder, timeout_s, conf.result_backend_transport_options),
         log_format=conf.worker_log_format,
         redirect_level=conf.worker_redirect_stdouts_level if conf.worker_redirect_stdouts else None,

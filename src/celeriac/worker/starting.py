@@ -23,7 +23,10 @@ def register_patiently(broker: Broker, plan: Plan, give_up: Callable[[], bool]) 
     backoff, attempt = Backoff(), 0
     while not give_up():
         try:
+            warnings = broker.check()
             broker.register(plan.node())
+            for warning in warnings:
+                logger.warning("%s", warning)
             return
         except OperationalError as error:
             if attempt == 0:

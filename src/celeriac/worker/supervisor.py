@@ -40,6 +40,7 @@ logger = logging.getLogger("celeriac.worker")
 #: A child that dies sooner than this after its start has its successor wait, so that a broken worker does not spin.
 _SOON_S = 1.0
 _LAST_SETTLING_S = 10.0
+_LONGEST_DYING_S = 2.0
 
 
 @dataclass(slots=True)
@@ -59,6 +60,12 @@ class _Child:
             os.kill(self.pid, signal.SIGKILL)
         except ProcessLookupError:
             pass
+
+    def await_death(self) -> None:
+        """For when the template is not there to tell: the child's end of the channel closes with it."""
+        poll = select.poll()
+        poll.register(self.channel.fileno(), select.POLLIN)
+        poll.poll(_LONGEST_DYING_S * 1000)
 
 
 class Supervisor:
@@ -207,8 +214,12 @@ class Supervisor:
         """No child can be replaced any more, so this worker ends; whatever runs it starts it again."""
         how = exit_text(self._template.wait())
         logger.critical("The template process ended with %s, and its children with it; this worker ends", how)
-        for child in list(self._children.values()):
+        children = list(self._children.values())
+        for child in children:
             child.kill()
+        for child in children:  # all of them first: one that still lives could take what another one gives back
+            child.await_death()
+        for child in children:
             self._ended(Ended(child.number, -signal.SIGKILL))
 
     def _start_children(self) -> None:

@@ -10,7 +10,7 @@ import pytest
 from celeriac.documents import Document
 from celeriac.engines.base import Ack, Bury, Keep, Requeue
 from celeriac.exceptions import NotRegistered, RemoteError, Retry
-from celeriac.messages import Malformed, decode_body
+from celeriac.messages import Body, Malformed, decode_body, encode_body
 from celeriac.worker.executor import UNKNOWN_SINCE, Executor
 
 
@@ -230,6 +230,24 @@ def test_an_ignored_result_is_not_stored(run):
     assert run(lambda: 5, ignore_result=True).record is None
 
 
+@pytest.mark.parametrize(
+    ("of_message", "of_task", "of_settings", "stored"),
+    [
+        (None, True, False, False),
+        (None, None, True, False),
+        (None, False, True, True),
+        (None, None, False, True),
+        (False, True, True, True),
+    ],
+)
+def test_a_producer_that_does_not_say_leaves_it_to_the_task(
+    recording_app, run, of_message, of_task, of_settings, stored
+):
+    recording_app.conf.task_ignore_result = of_settings
+    commit = run(lambda: 5, ignore_result=of_message, options={"ignore_result": of_task})
+    assert (commit.record is not None) is stored
+
+
 def test_an_ignored_failure_is_buried_and_not_stored(run):
     commit = run(lambda: fail(ValueError()), ignore_result=True)
     assert isinstance(commit.settle, Bury)
@@ -274,6 +292,15 @@ def test_a_retry_ends_the_run_and_publishes_the_next_in_one_commit(retrying, clo
     (next_one,) = commit.messages
     assert (next_one.message.id, next_one.message.retries, next_one.queue) == ("id-1", 2, "celery")
     assert next_one.due == clock.time() + 30
+
+
+def test_a_retry_is_not_redelivered_though_its_run_was(retrying):
+    def job(self):
+        assert self.request.delivery_info["redelivered"]
+        self.retry(countdown=0)
+
+    (again,) = retrying(job, redelivered=True).messages
+    assert "redelivered" not in again.message.headers
 
 
 def test_a_retry_stores_the_reason_without_a_date(retrying):
@@ -542,3 +569,14 @@ def test_retry_at_a_time_is_due_then(retrying):
 
     (next_one,) = retrying(job).messages
     assert next_one.due == moment.timestamp()
+
+
+@pytest.mark.parametrize("follows", ["callbacks", "errbacks", "chain", "chord"])
+def test_a_message_that_others_should_follow_is_buried_and_not_run(recording_app, executor, make_lease, follows):
+    ran = []
+    recording_app.task(name="unit.first")(lambda: ran.append(True))
+    body = encode_body(Body([], {}, {follows: [{"task": "unit.next"}]}))
+    commit = executor.execute(make_lease(task="unit.first", body=body))
+    assert follows in commit.settle.reason
+    assert document(commit).status == "FAILURE"
+    assert ran == []

@@ -39,6 +39,7 @@ from celeriac.engines.sqlite.database import Database
 from celeriac.engines.sqlite.doorbell import Doorbell, ring, sweep
 from celeriac.engines.sqlite.liveness import NodeLocks
 from celeriac.engines.sqlite.queries import statements
+from celeriac.exceptions import BrokerError
 from celeriac.messages import Malformed, Message, Outgoing
 
 __all__ = ["SQLiteBroker"]
@@ -70,6 +71,9 @@ class SQLiteBroker:
 
     def describe(self) -> str:
         return str(self.database)
+
+    def check(self) -> list[str]:
+        return []
 
     def shares_store_with(self, results: ResultStore) -> bool:
         other = getattr(results, "database", None)
@@ -419,6 +423,11 @@ class SQLiteBroker:
         with self.database.write(durable=False) as connection:
             old = connection.execute(_INSPECT["trim_by_age"], (time.time() - max_age_s,)).rowcount
             return old + connection.execute(_INSPECT["trim_by_size"], (max_size,)).rowcount
+
+    def hand_back(self, *, dead: bool = True) -> int:
+        raise BrokerError(
+            f"{self.describe()} is celeriac's alone: Celery cannot read it, so there is nothing to hand back"
+        )
 
     def close(self) -> None:
         bell, self._bell = self._bell, None

@@ -1,0 +1,56 @@
+-- Give everything that lies in our keys back to the lists that Celery reads, for a project that moves back.
+--
+-- ARGV   1  key prefix
+--        2  packed { at most so many, whether dead letters too }
+-- Reply  how many messages were moved (call again until 0), or -1 while a node of ours is alive
+
+local most, with_dead = unpack(cmsgpack.unpack(ARGV[2]))
+local now, moved = now_ms(), 0
+expect(key('queues'), 'set') expect(key('nodes'), 'zset') expect(key('dead'), 'zset') expect(key('dead:letters'), 'hash')
+if wrong then return refusal() end
+local queues = redis.call('SMEMBERS', key('queues'))
+for _, queue in ipairs(queues) do expect_queue(queue) end
+local nodes = redis.call('ZRANGE', key('nodes'), 0, -1)
+for _, node in ipairs(nodes) do expect(key('leased:' .. node), 'hash') end
+if wrong then return refusal() end
+for _, node in ipairs(nodes) do
+  for _, packed in ipairs(redis.call('HVALS', key('leased:' .. node))) do expect_queue(cmsgpack.unpack(packed)[1]) end
+end
+if wrong then return refusal() end
+if redis.call('ZCOUNT', key('nodes'), now, '+inf') > 0 then return -1 end
+
+for _, node in ipairs(nodes) do
+  local leased = key('leased:' .. node)
+  local fields = redis.call('HKEYS', leased)
+  local function number(field) return tonumber(string.match(field, ':(%d+)$')) end
+  table.sort(fields, function(a, b) return number(a) > number(b) end) -- the oldest last, as it goes to the head
+  for _, field in ipairs(fields) do
+    if moved == most then return moved end
+    local queue, step, _, _, raw = unpack(cmsgpack.unpack(redis.call('HGET', leased, field)))
+    redis.call('RPUSH', ready(queue, step), raw)
+    redis.call('HDEL', leased, field)
+    moved = moved + 1
+  end
+end
+for _, queue in ipairs(queues) do
+  for _, member in ipairs(redis.call('ZRANGE', of_queue(queue, 'delayed'), 0, most - moved - 1)) do
+    redis.call('LPUSH', ready(queue, tonumber(string.sub(member, 1, 1))), string.sub(member, 2))
+    redis.call('ZREM', of_queue(queue, 'delayed'), member)
+    moved = moved + 1
+  end
+  if moved == most then return moved end
+end
+if not with_dead then return moved end
+for _, id in ipairs(redis.call('ZRANGE', key('dead'), 0, most - moved - 1)) do
+  local packed = redis.call('HGET', key('dead:letters'), id)
+  if packed then
+    local queue, _, _, _, _, raw = unpack(cmsgpack.unpack(packed))
+    expect_queue(queue)
+    if wrong then return refusal() end
+    redis.call('LPUSH', ready(queue, 0), raw)
+    redis.call('HDEL', key('dead:letters'), id)
+    moved = moved + 1
+  end
+  redis.call('ZREM', key('dead'), id)
+end
+return moved

@@ -1,0 +1,154 @@
+"""Redis URLs and options: `redis://user:password@host:port/db?option=value`, `rediss://`, `unix://`, and `valkey` for each.
+
+Options stand in the URL or in `broker_transport_options` / `result_backend_transport_options`, by Celery's names.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+
+from celeriac.exceptions import ConfigError
+
+__all__ = ["SCHEMES", "Address", "parse"]
+
+SCHEMES = frozenset({"redis", "rediss", "unix", "redis+socket", "valkey", "valkeys", "valkey+socket"})
+_TLS = frozenset({"rediss", "valkeys"})
+_SOCKET = frozenset({"unix", "redis+socket", "valkey+socket"})
+
+#: Options that change what we do.
+_ACTED_ON = frozenset(
+    {"global_keyprefix", "socket_timeout", "socket_connect_timeout", "health_check_interval", "max_connections"}
+    | {"client_name", "db", "virtual_host", "visibility_timeout"}
+    | {"ssl_cert_reqs", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname", "ssl_keyfile_password"}
+)
+#: Celery's options for things that work differently here, accepted and without effect.
+_WITHOUT_EFFECT = frozenset(
+    {
+        "ack_emulation",
+        "unacked_key",
+        "unacked_index_key",
+        "unacked_mutex_key",
+        "unacked_mutex_expire",
+        "polling_interval",
+    }
+    | {"unacked_restore_limit", "fanout_prefix", "fanout_patterns", "priority_steps", "sep", "queue_order_strategy"}
+    | {"socket_keepalive", "socket_keepalive_options", "retry_on_timeout", "body_encoding", "deadletter_queue"}
+    | {"max_retries", "interval_start", "interval_step", "interval_max", "retry_policy"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a server is and how to talk to it. Its text shows no secrets."""
+
+    host: str = "localhost"
+    port: int = 6379
+    path: str | None = None
+    database: int = 0
+    username: str | None = field(default=None, repr=False)
+    password: str | None = field(default=None, repr=False)
+    tls: Mapping[str, str] | None = field(default=None, repr=False)
+    key_prefix: str = ""
+    timeout_s: float = 4.0
+    connect_timeout_s: float = 4.0
+    client_name: str | None = None
+    max_connections: int = 10
+    #: A connection that was idle for longer is opened anew (Celery's `health_check_interval`).
+    trusted_idle_s: float = 25.0
+    #: For how long a peer's unacknowledged message is left alone (Celery's `visibility_timeout`).
+    visibility_timeout_s: float = 3600.0
+
+    def __str__(self) -> str:
+        user = f"{self.username or ''}{':********' if self.password else ''}@" if self.username or self.password else ""
+        if self.path is not None:
+            return f"unix://{user}{self.path}?db={self.database}"
+        return f"{'redis' if self.tls is None else 'rediss'}://{user}{self.host}:{self.port}/{self.database}"
+
+    @property
+    def server(self) -> str:
+        """The server without the database, for comparing addresses."""
+        return self.path if self.path is not None else f"{self.host}:{self.port}"
+
+
+def parse(url: str, options: Mapping[str, Any], timeout_s: float) -> Address:
+    """The address that a URL and options name; raises `ConfigError` naming what is wrong."""
+    parts = _split(url)
+    scheme = parts.scheme.lower()
+    given = {**_options(parts.query), **options}
+    unknown = given.keys() - _ACTED_ON - _WITHOUT_EFFECT
+    if unknown:
+        raise ConfigError(f"redis has no option {', '.join(sorted(unknown))}; it knows {', '.join(sorted(_ACTED_ON))}")
+    port = parts.port or 6379
+    socket_path = unquote(parts.path) if scheme in _SOCKET else None
+    if scheme in _SOCKET and not socket_path:
+        raise ConfigError("a unix:// URL needs a path: unix:///run/redis/redis.sock?db=0")
+    database = given.get("db", given.get("virtual_host", 0 if scheme in _SOCKET else parts.path.strip("/") or 0))
+    return Address(
+        host=parts.hostname or "localhost",
+        port=port,
+        path=socket_path,
+        database=_whole("db", str(database).strip("/"), 0),
+        username=unquote(parts.username) if parts.username else None,
+        password=unquote(parts.password) if parts.password else None,
+        tls={name: str(value) for name, value in given.items() if name.startswith("ssl_")} if scheme in _TLS else None,
+        key_prefix=str(given.get("global_keyprefix", "")),
+        timeout_s=_number("socket_timeout", given.get("socket_timeout") or timeout_s),
+        connect_timeout_s=_number("socket_connect_timeout", given.get("socket_connect_timeout") or timeout_s),
+        client_name=given.get("client_name"),
+        max_connections=_whole("max_connections", given.get("max_connections") or 10, 1),
+        trusted_idle_s=_number("health_check_interval", given.get("health_check_interval") or 25),
+        visibility_timeout_s=_number("visibility_timeout", given.get("visibility_timeout") or 3600),
+    )
+
+
+def _split(url: str) -> SplitResult:
+    """The parts of the URL. What is wrong is said without showing any of it: it may be a piece of the password."""
+    try:
+        parts = urlsplit(url)
+        path_is_odd = parts.scheme.lower() not in _SOCKET and "@" in parts.path
+    except ValueError:
+        raise ConfigError("the redis URL has brackets that are no IPv6 address") from None
+    if path_is_odd or parts.fragment:
+        raise ConfigError("write /, ?, # and @ in the user or password of a redis URL as %2F, %3F, %23 and %40")
+    try:
+        _ = parts.port
+    except ValueError:
+        raise ConfigError(
+            "the port in the redis URL is not a number from 1 to 65535 (in a password, / is written %2F and ? %3F)"
+        ) from None
+    if parts.scheme.lower() in _SOCKET and parts.hostname:
+        raise ConfigError("a unix:// URL has three slashes before its path: unix:///run/redis/redis.sock?db=0")
+    return parts
+
+
+def _options(query: str) -> dict[str, str]:
+    try:
+        return dict(parse_qsl(query, strict_parsing=True)) if query else {}
+    except ValueError:
+        raise ConfigError(
+            "options in a redis URL are ?name=value&name=value (in a password, ? is written %3F)"
+        ) from None
+
+
+def _number(name: str, value: Any) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = -1.0
+    if not 0 <= number < math.inf:
+        raise ConfigError(f"redis option {name} must be a number of at least 0, not {value!r}")
+    return number
+
+
+def _whole(name: str, value: Any, least: int) -> int:
+    try:
+        number = int(value)
+    except (TypeError, ValueError):
+        number = -1
+    if number < least:
+        raise ConfigError(f"redis option {name} must be a whole number of at least {least}, not {value!r}")
+    return number

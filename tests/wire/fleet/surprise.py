@@ -1,0 +1,5 @@
+"""What only a worker imports, while it runs a task."""
+
+
+class Surprise(Exception):
+    pass
