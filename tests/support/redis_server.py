@@ -44,7 +44,7 @@ class RedisServer:
             [*command, "--logfile", str(self.folder / "redis.log"), *self._options], start_new_session=True
         )
         deadline = time.monotonic() + _START_TIMEOUT_S
-        while self.call("PING") != b"+PONG":
+        while not self.call("PING").startswith((b"+PONG", b"-NOAUTH")):
             assert self._process.poll() is None, (self.folder / "redis.log").read_text()
             assert time.monotonic() < deadline, "redis-server does not answer"
             time.sleep(0.01)
