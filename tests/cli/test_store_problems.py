@@ -130,7 +130,7 @@ def test_a_worker_outlasts_a_lock_and_works_on(project: Project) -> None:
     with project.client() as client, project.worker("-c", 1) as worker:
         assert client.run("add", 1, 1) == 2
         with project.locked_store(exclusive=False):
-            worker.wait_for(r"ERROR/\S+\] The broker cannot be used: .* has been locked by another program")
+            worker.wait_for(r"ERROR/\S+\] The broker cannot be used .*: .* has been locked by another program")
         worker.wait_for(r"WARNING/\S+\] The broker is back; going on")
         assert client.run("add", 1, 2) == 3
         assert worker.log.count("The broker cannot be used") == 1  # said once, not at every try

@@ -183,6 +183,6 @@ def test_a_worker_that_waits_for_its_store_can_be_stopped(project: Project) -> N
     project.with_common_tasks(broker_connection_timeout=0.2)
     assert project.celeriac("-A", "tasks", "status").returncode == 0
     with project.locked_store(), project.worker("-c", 1) as worker:
-        worker.wait_for(r"ERROR/MainProcess\] The broker cannot be used: .*locked by another program")
+        worker.wait_for(r"ERROR/MainProcess\] The broker cannot be used .*: .*locked by another program")
         assert worker.stop() == 0
     assert os.path.exists(project.store)

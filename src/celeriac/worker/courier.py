@@ -293,4 +293,4 @@ class Courier:
     def _note_failure(self, error: Exception) -> None:
         if not self._down:
             self._down = True
-            logger.error("The broker cannot be used: %s. Trying again until it can; nothing is lost", error)
+            logger.error("The broker cannot be used (trying again until it can; nothing is lost): %s", error)

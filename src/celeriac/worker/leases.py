@@ -151,7 +151,7 @@ class LeaseService:
 
     def _note(self, error: Exception | None) -> None:
         if error is not None and not self._down:
-            logger.error("The lease cannot be renewed: %s. Trying again until it can", error)
+            logger.error("The lease cannot be renewed (trying again until it can): %s", error)
         elif error is None and self._down:
             logger.warning("The lease is renewed again")
         self._down = error is not None

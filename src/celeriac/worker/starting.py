@@ -30,7 +30,7 @@ def register_patiently(broker: Broker, plan: Plan, give_up: Callable[[], bool]) 
             return
         except OperationalError as error:
             if attempt == 0:
-                logger.error("The broker cannot be used: %s. Trying again until it can", error)
+                logger.error("The broker cannot be used (trying again until it can): %s", error)
             attempt += 1
         time.sleep(backoff.delay_s(attempt, lambda _low, high: high))
 

@@ -284,7 +284,7 @@ def test_commits_outlast_an_outage(store, start, fill, caplog):
     store.until(lambda: store.settled(Bury) == [1])
     fill(1, first=2)
     assert courier.next().token == 2
-    assert caplog.text.count("cannot be used: away") == 1
+    assert caplog.text.count("The broker cannot be used") == 1
     assert caplog.text.count("The broker is back") == 1
     assert courier.lost == 0
 
