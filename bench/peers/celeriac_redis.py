@@ -13,7 +13,7 @@ PEER = Peer(
     settings="defaults: results in the same Redis; at least once; the same Redis as Celery's",
     environment=PROJECT / ".venv",
     packages=("celeriac",),
-    tasks="celeriac_redis",
-    worker=("celeriac", "-A", "celeriac_redis", "worker", "-c", "2", "--loglevel=warning"),
+    tasks="celeriac_tasks",
+    worker=("celeriac", "-A", "celeriac_tasks", "worker", "-c", "2", "--loglevel=warning"),
     store=redis_store,
 )

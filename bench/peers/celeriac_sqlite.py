@@ -25,7 +25,7 @@ PEER = Peer(
     settings="defaults: SQLite file on disk, every commit synced; at least once",
     environment=PROJECT / ".venv",
     packages=("celeriac",),
-    tasks="celeriac_sqlite",
-    worker=("celeriac", "-A", "celeriac_sqlite", "worker", "-c", "2", "--loglevel=warning"),
+    tasks="celeriac_tasks",
+    worker=("celeriac", "-A", "celeriac_tasks", "worker", "-c", "2", "--loglevel=warning"),
     store=_embedded,
 )

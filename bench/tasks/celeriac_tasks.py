@@ -1,10 +1,13 @@
-"""The measured tasks, for celeriac: what a Celery project has, with another import."""
+"""The measured tasks, for celeriac: on the Redis that BENCH_REDIS names, else on the embedded store."""
 
+import os
 import time
 
 from celeriac import Celery
 
-app = Celery("celeriac_sqlite")
+_REDIS = os.environ.get("BENCH_REDIS")
+
+app = Celery("celeriac_tasks", broker=_REDIS, backend=_REDIS)
 
 result = app.AsyncResult
 
