@@ -174,19 +174,22 @@ def test_a_hundred_swallowed_answers_lose_nothing(fleet: Fleet, figure: Figure) 
 
 @pytest.mark.parametrize("how", ["killed", "blackholed"])
 def test_an_outage_of_three_leases_repeats_nothing(fleet: Fleet, how: str) -> None:
-    results = fleet.long.delay_many((number, 8.0) for number in range(4))
-    with Proxy(fleet.server.port) as proxy, fleet.worker(f"redis://127.0.0.1:{proxy.port}/0") as worker:
+    lease_s = 2.0
+    results = fleet.long.delay_many((number, 12.0) for number in range(4))
+    with Proxy(fleet.server.port) as proxy, fleet.worker(f"redis://127.0.0.1:{proxy.port}/0", lease_s) as worker:
         fleet.wait_until_begun(4)
         if how == "killed":
             fleet.server.kill()
         else:
             proxy.blackhole()
-        time.sleep(3 * _LEASE_S)
+        time.sleep(3 * lease_s)
         if how == "killed":
             fleet.server.start()
         else:
             proxy.pass_on()
-        with fleet.worker() as other:  # who would take over if the outage had cost the first one its lease
+        with fleet.worker(
+            lease_s=lease_s
+        ) as other:  # who would take over if the outage had cost the first one its lease
             fleet.assert_all_done(results)
             assert other.stop() == 0
         assert worker.stop() == 0

@@ -15,6 +15,7 @@ from celeriac import Celery
 from celeriac.engines.redis import RedisBroker
 from support.project import Project
 from support.redis_server import RedisServer
+from support.waiting import until
 
 _TASKS = """
 import os
@@ -89,6 +90,7 @@ def test_every_bad_message_is_kept_and_every_good_one_done(project: Project, ser
     with project.worker("-c", 2, BROKER=url) as worker:
         assert [result.get(timeout=60) for result in good] == list(range(len(_BAD)))
         assert echo.delay("last").get(timeout=60) == "last"
+        until(lambda: len(broker.dead(limit=1000)) == len(_BAD), "every bad message is buried")
         assert len(worker.children()) == 2
         assert worker.stop() == 0
         assert "sesame" not in worker.log

@@ -51,7 +51,8 @@ class LeaseService:
         self._owner = Owner(plan.node_id)
         self._deaths: queue.SimpleQueue[DeadChild | None] = queue.SimpleQueue()
         self._stopping = Event()
-        self._backoff = Backoff()
+        # After an outage nobody takes over before having been steady for a whole lease: by then we must have renewed.
+        self._backoff = Backoff(longest_s=min(5.0, plan.lease_s / 6))
         self._down = False
         #: By the token under which the child held it.
         self._deaths_by_token: dict[int | None, tuple[bool, DeadChild]] = {}

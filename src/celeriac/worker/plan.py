@@ -10,7 +10,7 @@ import os
 import socket
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from celeriac.app import Celery
@@ -76,8 +76,12 @@ class Plan:
         )
 
     def open_broker(self) -> Broker:
-        """The broker, for the supervisor, which has no application."""
-        return open_broker(self.broker_url, self.broker_options)
+        """The broker, for the supervisor, which has no application.
+
+        No call of it takes as long as the lease, which it renews: one that hangs must leave time for others.
+        """
+        timeout_s = min(self.broker_options.timeout_s, self.lease_s / 4)
+        return open_broker(self.broker_url, replace(self.broker_options, timeout_s=timeout_s))
 
     def open_results(self, broker: Broker) -> ResultStore:
         """The result store that goes with it."""

@@ -5,6 +5,7 @@ import socket
 import pytest
 
 from celeriac.exceptions import ConfigError
+from celeriac.worker.leases import LeaseService
 from celeriac.worker.plan import Wishes, make_plan
 
 
@@ -100,3 +101,18 @@ def test_no_redirecting_is_no_level(file_app):
 def test_the_node_is_who_asks(file_app):
     node = make_plan(Wishes("proj", concurrency=2, queues=("a",)), file_app).node()
     assert (node.pid, node.pool, node.concurrency, node.queues) == (os.getpid(), "prefork", 2, ("a",))
+
+
+def test_no_call_of_the_supervisor_takes_as_long_as_its_lease(file_app):
+    file_app.conf.update(worker_lease=2.0, broker_url="redis://127.0.0.1:1/0")
+    broker = make_plan(Wishes(app="tasks"), file_app).open_broker()
+    assert broker.client.address.timeout_s == 0.5
+
+
+def test_after_an_outage_the_lease_is_renewed_before_others_may_take_over(file_app):
+    file_app.conf.update(worker_lease=1.2)
+    plan = make_plan(Wishes(app="tasks"), file_app)
+    broker = plan.open_broker()
+    service = LeaseService(plan, broker, broker.result_store())
+    longest_s = max(service._backoff.delay_s(attempt, lambda _low, high: high) for attempt in range(1, 100))
+    assert longest_s + plan.lease_s / 4 < plan.lease_s / 2

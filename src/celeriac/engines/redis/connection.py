@@ -160,6 +160,11 @@ class Connection:
         except OSError:
             pass
 
+    def __del__(self) -> None:
+        # An application that is dropped without `close` takes its idle connections along, which is nothing to warn of.
+        if hasattr(self, "_socket"):
+            self._socket.close()
+
     def close(self) -> None:
         """Idempotent."""
         self._socket.close()
