@@ -84,7 +84,11 @@ class RedisServer:
             process.wait(timeout=20)
 
     def __enter__(self) -> Self:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self._end(signal.SIGKILL)
+            raise
         return self
 
     def __exit__(
