@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from celeriac.cli.context import Context, pass_context
+from celeriac.cli.context import Context, counted, pass_context
 
 __all__ = ["command"]
 
@@ -20,6 +20,5 @@ def command(context: Context, keep_dead: bool) -> None:
     For a project that moves back. Stop all celeriac workers first; the messages then wait where Celery's workers look.
     """
     app = context.load_app()
-    click.echo(
-        f"Gave {app.broker.hand_back(dead=not keep_dead)} messages back to the queues of {app.broker.describe()}."
-    )
+    moved = app.broker.hand_back(dead=not keep_dead)
+    click.echo(f"Gave {counted(moved, 'message')} back to the queues of {app.broker.describe()}.")

@@ -21,7 +21,6 @@ class Board:
 
     def __init__(self, fd: int, slots: int) -> None:
         self.fd = fd
-        self._slots = slots
         self._memory = mmap.mmap(fd, slots * _CELL.size)
 
     @classmethod

@@ -211,7 +211,7 @@ class Courier:
             else:
                 answer = self._broker.exchange(self._owner, commits, claim)
             if self._down:
-                self._adopt(commits, answer)
+                self._adopt(answer)
         except BrokerError as error:
             self._outbox.extendleft(reversed(commits))
             self._uncertain = True
@@ -237,7 +237,7 @@ class Courier:
         logger.error("Burying a message: %s", reason, exc_info=error)
         return [Commit(commits[0].token, Bury(reason))]
 
-    def _adopt(self, commits: list[Commit], answer: Exchange) -> None:
+    def _adopt(self, answer: Exchange) -> None:
         """After an outage: run what an unanswered claim had leased to this child."""
         known = self._held | {lease.token for lease in answer.leases}
         for lease in self._broker.held(self._owner):

@@ -384,7 +384,7 @@ class SQLiteBroker:
     def resume(self, queue: str) -> None:
         with self.database.write() as connection:
             connection.execute(_INSPECT["resume"], (queue,))
-            (waiting,) = connection.execute("SELECT count(*) FROM ready WHERE queue = ?", (queue,)).fetchone()
+            (waiting,) = connection.execute(_INSPECT["ready_in"], (queue,)).fetchone()
             bells = self._waiting(connection, Counter({queue: waiting}))
         self._ring(bells)
 

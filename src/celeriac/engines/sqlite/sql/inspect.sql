@@ -3,6 +3,10 @@
 -- name: ready
 SELECT queue, count(*), min(published) FROM ready GROUP BY queue;
 
+-- name: ready_in
+-- Args: queue.
+SELECT count(*) FROM ready WHERE queue = ?;
+
 -- name: leased
 SELECT queue, count(*) FROM leased GROUP BY queue;
 
