@@ -80,14 +80,16 @@ class Plan:
 
         No call of it takes as long as the lease, which it renews: one that hangs must leave time for others.
         """
-        timeout_s = min(self.broker_options.timeout_s, self.lease_s / 4)
-        return open_broker(self.broker_url, replace(self.broker_options, timeout_s=timeout_s))
+        return open_broker(self.broker_url, self._hasty(self.broker_options))
 
     def open_results(self, broker: Broker) -> ResultStore:
         """The result store that goes with it."""
         if self.result_url is None:
             return broker.result_store()
-        return open_results(self.result_url, self.result_options)
+        return open_results(self.result_url, self._hasty(self.result_options))
+
+    def _hasty(self, options: EngineOptions) -> EngineOptions:
+        return replace(options, timeout_s=min(options.timeout_s, self.lease_s / 4))
 
 
 def make_plan(wishes: Wishes, app: Celery) -> Plan:

@@ -104,9 +104,11 @@ def test_the_node_is_who_asks(file_app):
 
 
 def test_no_call_of_the_supervisor_takes_as_long_as_its_lease(file_app):
-    file_app.conf.update(worker_lease=2.0, broker_url="redis://127.0.0.1:1/0")
-    broker = make_plan(Wishes(app="tasks"), file_app).open_broker()
+    file_app.conf.update(worker_lease=2.0, broker_url="redis://127.0.0.1:1/0", result_backend="redis://127.0.0.1:2/0")
+    plan = make_plan(Wishes(app="tasks"), file_app)
+    broker = plan.open_broker()
     assert broker.client.address.timeout_s == 0.5
+    assert plan.open_results(broker).client.address.timeout_s == 0.5
 
 
 def test_after_an_outage_the_lease_is_renewed_before_others_may_take_over(file_app):
