@@ -11,9 +11,10 @@ from celeriac.exceptions import (
     MaxRetriesExceededError,
     Retry,
 )
+from celeriac.execution.calls import DirectCaller
+from celeriac.execution.executor import Executor
 from celeriac.messages import decode_body
 from celeriac.request import Context, Run, current_run
-from celeriac.worker.executor import Executor
 
 
 class Keeper:
@@ -40,7 +41,7 @@ def run(recording_app, make_lease, keeper):
 
     def run(task, *args, **rest):
         lease = make_lease(task=task.name, args=args, **rest)
-        return Executor(recording_app, "celery@unit", keeper).execute(lease)
+        return Executor(recording_app, "celery@unit", keeper).execute(lease, DirectCaller())
 
     return run
 

@@ -10,9 +10,10 @@ from celeriac import Celery
 from celeriac.documents import Document
 from celeriac.engines.base import Commit, Lease
 from celeriac.exceptions import RemoteError
+from celeriac.execution.calls import DirectCaller
+from celeriac.execution.executor import Executor
 from celeriac.messages import Body, Message, encode_body
 from celeriac.testing.clock import ManualClock
-from celeriac.worker.executor import Executor
 
 CASES = {
     case["name"]: case
@@ -106,7 +107,7 @@ def run(name, function, args=(), **headers) -> str:
     task = app.task(name="tasks.any", typing=False)(function)
     headers = {"id": content["task_id"], "task": task.name, **headers}
     lease = Lease(1, "celery", Message.from_headers(headers, encode_body(Body(list(args), {}))), 1)
-    commit = Executor(app, "celery@recorder", _NoKeeper()).execute(lease)
+    commit = Executor(app, "celery@recorder", _NoKeeper()).execute(lease, DirectCaller())
     return commit.record.body.decode("ascii")
 
 

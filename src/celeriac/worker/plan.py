@@ -29,6 +29,8 @@ class Wishes:
     workdir: str | None = None
     hostname: str | None = None
     queues: tuple[str, ...] = ()
+    excluded_queues: tuple[str, ...] = ()
+    purge: bool = False
     concurrency: int | None = None
     pool: str | None = None
     loglevel: str = "WARNING"

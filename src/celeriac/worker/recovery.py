@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from celeriac import states
-from celeriac.documents import Document, describe_exception
-from celeriac.engines.base import Bury, Commit, Lease, Record, Requeue
+from celeriac.engines.base import Bury, Commit, Lease, Requeue
 from celeriac.exceptions import WorkerLostError
-from celeriac.messages import Malformed, Message
+from celeriac.execution.outcomes import failure_record
+from celeriac.messages import Malformed
 
-__all__ = ["Verdict", "failure_record", "judge"]
+__all__ = ["Verdict", "judge"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +51,3 @@ def judge(
     reason = f"{cause} in each of {lease.deliveries} deliveries"
     record = failure_record(message, lease.token, WorkerLostError(reason), ttl_s, now)
     return Verdict(Commit(lease.token, Bury(reason), record), f"Task {name} is buried: {reason}")
-
-
-def failure_record(
-    message: Message | Malformed, token: int, error: BaseException, ttl_s: float | None, now: str
-) -> Record | None:
-    """The FAILURE document that lets nobody wait for ever, where the id is readable and results are wanted."""
-    if message.id is None:
-        return None
-    if isinstance(message, Message) and message.headers.get("ignore_result"):
-        return None
-    document = Document(message.id, states.FAILURE, describe_exception(error), date_done=now)
-    return Record(message.id, document.encode(), ttl_s, token)

@@ -1,4 +1,5 @@
 import asyncio
+import functools
 import json
 import logging
 import os
@@ -10,8 +11,9 @@ import pytest
 from celeriac.documents import Document
 from celeriac.engines.base import Ack, Bury, Keep, Requeue
 from celeriac.exceptions import NotRegistered, RemoteError, Retry
+from celeriac.execution.calls import DirectCaller
+from celeriac.execution.executor import UNKNOWN_SINCE, Executor
 from celeriac.messages import Body, Malformed, decode_body, encode_body
-from celeriac.worker.executor import UNKNOWN_SINCE, Executor
 
 
 class Keeper:
@@ -37,9 +39,11 @@ def keeper():
 
 @pytest.fixture
 def executor(recording_app, keeper):
-    executor = Executor(recording_app, "celery@unit", keeper)
-    yield executor
-    executor.close()
+    caller = DirectCaller()
+    made = Executor(recording_app, "celery@unit", keeper)
+    made.execute = functools.partial(made.execute, caller=caller)
+    yield made
+    caller.close()
 
 
 @pytest.fixture

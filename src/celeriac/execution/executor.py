@@ -6,7 +6,6 @@ not at all). Eager mode, tests and workers use the same executor.
 
 from __future__ import annotations
 
-import contextvars
 import logging
 import os
 import time
@@ -20,10 +19,11 @@ from celeriac.clock import utc
 from celeriac.documents import Document, describe_exception
 from celeriac.engines.base import Ack, Bury, Commit, Keep, Lease, Record, Requeue, Settle
 from celeriac.exceptions import DecodeError, EncodeError, NotRegistered, Retry, TaskRevokedError, WorkerLostError
+from celeriac.execution.calls import AsyncCaller, Call, Caller
+from celeriac.execution.outcomes import failure_record
 from celeriac.messages import Body, Malformed, Message, Outgoing, decode_body
 from celeriac.request import Context, Run, current_run
 from celeriac.task import Task
-from celeriac.worker.recovery import failure_record
 
 __all__ = ["Executor", "Keeper"]
 
@@ -50,17 +50,28 @@ class Keeper(Protocol):
 
 
 class Executor:
-    """Runs the tasks of an application. One per slot: `execute` is called by one thread at a time."""
+    """Runs the tasks of an application. Thread-safe: all slots of a process share one."""
 
     def __init__(self, app: Celery, hostname: str, keeper: Keeper) -> None:
         self._app = app
         self._hostname = hostname
         self._keeper = keeper
-        self._runner: Any = None
         self._missed: set[str] = set()
 
-    def execute(self, lease: Lease) -> Commit:
+    def execute(self, lease: Lease, caller: Caller) -> Commit:
         """Run it, and say how it ended. Raises nothing, whatever the task does."""
+        run = self.prepare(lease)
+        return run if isinstance(run, Commit) else run.execute(caller)
+
+    async def execute_async(self, lease: Lease, caller: AsyncCaller) -> Commit:
+        """As `execute`, for the coroutines of one event loop. What may block on the store runs in a thread."""
+        import asyncio
+
+        run = await asyncio.to_thread(self.prepare, lease) if self._may_block(lease) else self.prepare(lease)
+        return run if isinstance(run, Commit) else await run.execute_async(caller)
+
+    def prepare(self, lease: Lease) -> OneRun | Commit:
+        """The run of a lease, or at once the commit where there is nothing to run. Marks an at-most-once run as begun."""
         message = lease.message
         if isinstance(message, Malformed):
             logger.error("Buried a message of queue %s that cannot be read: %s", lease.queue, message.reason)
@@ -85,29 +96,20 @@ class Executor:
         if lease.begun or not self._may_begin(lease, task):
             reason = "an earlier worker had begun this at-most-once run (acks_late=False) and did not end it"
             return self._buried(lease, reason, WorkerLostError(reason))
-        return _OneRun(self, lease, message, task, body).execute()
-
-    def close(self) -> None:
-        """Close the event loop, if a task has needed one."""
-        if self._runner is not None:
-            self._runner.close()
+        return OneRun(self, lease, message, task, body)
 
     def _may_begin(self, lease: Lease, task: Task[..., Any]) -> bool:
-        at_least_once = self._app.conf.task_acks_late if task.acks_late is None else task.acks_late
-        return at_least_once or self._keeper.begin(lease)
+        return self._at_least_once(task) or self._keeper.begin(lease)
+
+    def _may_block(self, lease: Lease) -> bool:
+        task = None if isinstance(lease.message, Malformed) else self._app.tasks.get(lease.message.task)
+        return task is not None and not self._at_least_once(task)
+
+    def _at_least_once(self, task: Task[..., Any]) -> bool:
+        return bool(self._app.conf.task_acks_late if task.acks_late is None else task.acks_late)
 
     def _ignores_result(self, task: Task[..., Any]) -> bool:
         return bool(self._app.conf.task_ignore_result if task.ignore_result is None else task.ignore_result)
-
-    def _call(self, task: Task[..., Any], body: Body) -> Any:
-        if not task.is_async:
-            return task.run(*body.args, **body.kwargs)
-        if self._runner is None:
-            import asyncio
-
-            # One loop for all coroutine tasks of the slot, so that clients which belong to a loop can be kept.
-            self._runner = asyncio.Runner()
-        return self._runner.run(task.run(*body.args, **body.kwargs), context=contextvars.copy_context())
 
     def _buried(self, lease: Lease, reason: str, error: BaseException) -> Commit:
         record = failure_record(lease.message, lease.token, error, self._app.result_ttl_s, self._now())
@@ -150,7 +152,7 @@ class Executor:
         return utc(self._app.clock.time()).isoformat()
 
 
-class _OneRun:
+class OneRun:
     """One execution of a task's function, and how it ended."""
 
     def __init__(self, executor: Executor, lease: Lease, message: Message, task: Task[..., Any], body: Body) -> None:
@@ -162,23 +164,38 @@ class _OneRun:
         self._name = f"{message.task}[{message.id}]"
         self._run = Run(task.name, _context(executor._hostname, lease, message, body), message, lease.queue, self)
 
-    def execute(self) -> Commit:
+    def execute(self, caller: Caller) -> Commit:
+        """Call the function, and say how it ended."""
+        call = self._begin()
+        token = current_run.set(self._run)
+        try:
+            value = caller.call(call)
+        except BaseException as error:  # also SystemExit and CancelledError: a task must not end its worker
+            return self._raised(error)
+        finally:
+            current_run.reset(token)
+        return self._succeeded(value)
+
+    async def execute_async(self, caller: AsyncCaller) -> Commit:
+        """As `execute`, for a coroutine of the pool's event loop."""
+        call = self._begin()
+        token = current_run.set(self._run)
+        try:
+            value = await caller.call(call)
+        except BaseException as error:
+            return self._raised(error)
+        finally:
+            current_run.reset(token)
+        return self._succeeded(value)
+
+    def _begin(self) -> Call:
         logger.info("Task %s received", self._name)
         if self._track_started():
             self.progress(
                 Document(self._message.id, states.STARTED, {"pid": os.getpid(), "hostname": self._executor._hostname})
             )
-        began = time.perf_counter()
-        token = current_run.set(self._run)
-        try:
-            value = self._executor._call(self._task, self._body)
-        except Retry as retry:
-            return self._retried(retry)
-        except BaseException as error:  # also SystemExit and CancelledError: a task must not end its worker
-            return self._failed(error)
-        finally:
-            current_run.reset(token)
-        return self._succeeded(value, time.perf_counter() - began)
+        self._began = time.perf_counter()
+        return Call(self._task.run, self._body.args, self._body.kwargs, self._task.is_async, self._lease.token)
 
     def progress(self, document: Document) -> None:
         record = self._executor._record(self._lease, self._message, document)
@@ -189,7 +206,11 @@ class _OneRun:
         wanted = self._task.track_started
         return bool(self._executor._app.conf.task_track_started if wanted is None else wanted)
 
-    def _succeeded(self, value: Any, runtime_s: float) -> Commit:
+    def _raised(self, error: BaseException) -> Commit:
+        return self._retried(error) if isinstance(error, Retry) else self._failed(error)
+
+    def _succeeded(self, value: Any) -> Commit:
+        runtime_s = time.perf_counter() - self._began
         try:
             record = self._record(states.SUCCESS, value)
         except EncodeError as error:
