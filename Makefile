@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 WORKERS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench fix clean
+.PHONY: help demo test check bench docs fix clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,12 +26,16 @@ check: $(VENV)/.dev  ## lint, types, layers
 bench: $(VENV)/.dev  ## celeriac beside Celery 5.7, same tasks, same run
 	@$(BIN)/python -m bench
 
+docs: $(VENV)/.dev  ## build the documentation, docs/_build/html/index.html
+	@$(BIN)/python -m sphinx -q -W --keep-going docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
 fix: $(VENV)/.dev  ## mend what ruff can mend
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
 clean:  ## remove everything that was built
-	@rm -rf $(VENV) .peers .demo dist bench/results .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf $(VENV) .peers .demo dist docs/_build bench/results .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(VENV)/.demo: pyproject.toml scripts/setup
 	@scripts/setup $(VENV) demo

@@ -39,10 +39,11 @@ class DeadLetters:
         message = messages.decode(letter.raw)
         if isinstance(message, Malformed):
             raise DecodeError(f"dead letter {letter.id} cannot be sent again, as it cannot be read: {message.reason}")
-        if not self._app.broker.exhume(letter.id, Outgoing(fresh(message), letter.queue)):
+        if self._app.broker.find_dead(letter.id) is None:
             return False
+        # Before it is sent: a worker may have the new result stored by the time that sending returns.
         self._app.results.forget([message.id])
-        return True
+        return self._app.broker.exhume(letter.id, Outgoing(fresh(message), letter.queue))
 
     def drop(self, letter_ids: Collection[int]) -> int:
         """Delete letters; returns how many there were."""

@@ -9,14 +9,22 @@
     │   ├── EncodeError        an argument or a return value cannot be written (also a TypeError)
     │   ├── DecodeError        bytes that are no message, or content that is not accepted (also a ValueError)
     │   ├── NotRegistered      no task of that name in this application (also a KeyError)
+    │   ├── AlreadyRegistered  two tasks of one name
+    │   ├── IncompleteStream   results of a task that has not ended
+    │   ├── InvalidTaskError   a message or a signature that is no call of a task
+    │   ├── QueueNotFound      no queue of that name, or none that a route leads to (also a KeyError)
     │   ├── MaxRetriesExceededError
     │   ├── TaskRevokedError   revoked, or expired before it began
     │   ├── TimeoutError       `get(timeout=...)` ran out (also the builtin TimeoutError)
+    │   ├── SoftTimeLimitExceeded  raised inside a task that takes longer than its soft time limit
+    │   ├── TimeLimitExceeded  the task was ended at its hard time limit
     │   ├── WorkerLostError    the process that ran the task died
     │   └── RemoteError        a task's exception whose class this process does not have
     ├── ResultError            a stored result cannot be read
-    └── TaskPredicate
-        └── Retry              raised by `self.retry()`: not a failure
+    └── TaskPredicate          raised in a task to say how it ends; no failures
+        ├── Ignore             the run ends without a result
+        ├── Reject             the message goes to the dead letters, or back to its queue
+        └── Retry              raised by `self.retry()`: the task runs again
 
 Celery's names for the same things (`CeleryError`, `ImproperlyConfigured`, `BackendError`) are the same classes.
 All of them pickle.
@@ -25,29 +33,43 @@ All of them pickle.
 from __future__ import annotations
 
 import builtins
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 __all__ = [
+    "AlreadyRegistered",
+    "AlwaysEagerIgnored",
     "AppNotFound",
     "BackendError",
     "BrokerError",
     "CeleriacError",
     "CeleriacWarning",
     "CeleryError",
+    "CeleryWarning",
     "ConfigError",
     "DecodeError",
+    "DuplicateTaskNameWarning",
     "EncodeError",
+    "Ignore",
     "ImproperlyConfigured",
+    "IncompleteStream",
+    "InvalidTaskError",
     "MaxRetriesExceededError",
     "NotRegistered",
     "OperationalError",
+    "Reject",
+    "QueueNotFound",
     "RemoteError",
     "RemoteTraceback",
     "ResultError",
     "Retry",
+    "RetryTaskError",
+    "SoftTimeLimitExceeded",
     "TaskError",
     "TaskPredicate",
     "TaskRevokedError",
+    "TimeLimitExceeded",
     "TimeoutError",
     "WorkerLostError",
 ]
@@ -92,8 +114,34 @@ class NotRegistered(TaskError, KeyError):
         return str(self.args[0]) if self.args else ""
 
 
+class AlreadyRegistered(TaskError):
+    """Another task of this name is registered."""
+
+
+class IncompleteStream(TaskError):
+    """What a task calls is not known before it has ended."""
+
+
+class InvalidTaskError(TaskError):
+    """This is no call of a task."""
+
+
+class QueueNotFound(TaskError, KeyError):
+    """There is no queue of this name, or none that the route leads to."""
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ""
+
+
 class MaxRetriesExceededError(TaskError):
-    """The task was retried as often as `max_retries` allows."""
+    """The task was retried as often as `max_retries` allows. Knows the arguments of the run that gave up."""
+
+    def __init__(
+        self, *args: object, task_args: Sequence[Any] = (), task_kwargs: Mapping[str, Any] | None = None
+    ) -> None:
+        super().__init__(*args)
+        self.task_args = task_args
+        self.task_kwargs = task_kwargs or {}
 
 
 class TaskRevokedError(TaskError):
@@ -102,6 +150,20 @@ class TaskRevokedError(TaskError):
 
 class TimeoutError(TaskError, builtins.TimeoutError):
     """The result did not come in time."""
+
+
+class SoftTimeLimitExceeded(TaskError):
+    """Raised inside a task whose soft time limit is over, so that it can clean up; it may catch it and return."""
+
+    def __str__(self) -> str:
+        return f"SoftTimeLimitExceeded{self.args!r}"
+
+
+class TimeLimitExceeded(TaskError):
+    """The task ran longer than its hard time limit (seconds), and was ended."""
+
+    def __str__(self) -> str:
+        return f"TimeLimitExceeded{self.args!r}"
 
 
 class WorkerLostError(TaskError):
@@ -125,6 +187,22 @@ class ResultError(CeleriacError):
 
 class TaskPredicate(CeleriacError):
     """Raised in a task to say how it ends; not a failure."""
+
+
+class Ignore(TaskPredicate):
+    """Raised in a task: the run ends here, nothing is stored, and whoever waits goes on waiting."""
+
+
+class Reject(TaskPredicate):
+    """Raised in a task: put the message to the dead letters, or back to its queue (`requeue`). Nothing is stored."""
+
+    def __init__(self, reason: object = None, requeue: bool = False) -> None:
+        super().__init__(reason, requeue)
+        self.reason = reason
+        self.requeue = requeue
+
+    def __str__(self) -> str:
+        return f"reject requeue={self.requeue}: {self.reason}"
 
 
 class Retry(TaskPredicate):
@@ -158,6 +236,16 @@ class CeleriacWarning(UserWarning):
     """Something that works, but probably not as meant."""
 
 
+class AlwaysEagerIgnored(CeleriacWarning):
+    """`task_always_eager` has no effect on a task that is sent by its name alone."""
+
+
+class DuplicateTaskNameWarning(CeleriacWarning):
+    """A task replaces another one of the same name."""
+
+
 CeleryError = CeleriacError
+CeleryWarning = CeleriacWarning
 ImproperlyConfigured = ConfigError
 BackendError = ResultError
+RetryTaskError = Retry

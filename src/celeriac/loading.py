@@ -7,9 +7,12 @@ import importlib.util
 import os
 import sys
 import traceback
+from collections.abc import Mapping
 from types import ModuleType, TracebackType
+from typing import Any
 
 from celeriac.app import Celery
+from celeriac.configuration import read_object
 from celeriac.exceptions import AppNotFound
 
 __all__ = ["AppImportError", "find_app", "load_app"]
@@ -26,15 +29,33 @@ class AppImportError(AppNotFound):
         traceback.print_exception(type(cause), cause, _own_part(cause.__traceback__))
 
 
-def load_app(name: str) -> Celery:
-    """As `find_app`, with the modules imported that the settings `imports` and `include` list."""
+def load_app(name: str, config: str | None = None, settings: Mapping[str, Any] | None = None) -> Celery:
+    """As `find_app`, with the modules imported that the settings `imports` and `include` list.
+
+    The module `config` has settings that win over the application's, and `settings` win over both; an `include` of them
+    adds to the application's.
+    """
     app = find_app(name)
+    if config is not None:
+        try:
+            module = _imported(config, os.getcwd())
+            app.conf.override(read_object(module, app.conf.namespace), source=f"--config {config}")
+        except _NoModule as error:
+            raise AppNotFound(f"--config names {config!r}, but {error}") from None
+    more = dict(settings or {})
+    if "include" in more:
+        more["include"] = (*app.conf.include, *more["include"])
+    app.conf.override(more)
     for setting in ("imports", "include"):
         for module_name in app.conf[setting]:
             try:
                 _imported(module_name, os.getcwd())
             except _NoModule as error:
                 raise AppNotFound(f"setting {setting} names {module_name!r}, but {error}") from None
+    try:
+        app.discover()
+    except (Exception, SystemExit) as error:
+        raise AppImportError(f"autodiscover_tasks failed: {type(error).__name__}: {error}") from error
     return app
 
 

@@ -19,10 +19,10 @@ from typing import Any
 import msgspec
 
 from celeriac import serialization
-from celeriac.compression import decompress
-from celeriac.exceptions import DecodeError
+from celeriac.compression import compress, decompress
+from celeriac.exceptions import DecodeError, EncodeError
 
-__all__ = ["Body", "Malformed", "Message", "Outgoing", "decode", "decode_body", "encode", "encode_body"]
+__all__ = ["Body", "EncodedBody", "Malformed", "Message", "Outgoing", "decode", "decode_body", "encode", "encode_body"]
 
 LOWEST_PRIORITY = 9
 
@@ -73,9 +73,14 @@ class Message:
         """A copy of another priority."""
         return replace(self, priority=priority)
 
-    def with_body(self, body: bytes) -> Message:
-        """A copy with another body."""
-        return replace(self, body=body)
+    def with_body(self, body: EncodedBody) -> Message:
+        """A copy with another body, whatever the old one was written and compressed by."""
+        return replace(
+            self.with_headers(compression=body.compression),
+            body=body.data,
+            content_type=body.content_type,
+            content_encoding=body.content_encoding,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,28 +114,51 @@ class Body:
 _EMBED = ("callbacks", "errbacks", "chain", "chord")
 
 
-def encode_body(body: Body) -> bytes:
-    """The body as bytes; raises `EncodeError`."""
+class EncodedBody(msgspec.Struct, frozen=True):
+    """A body as bytes, and what the message must say of it. `compression` is for the header of this name."""
+
+    content_type: str
+    content_encoding: str
+    compression: str | None
+    data: bytes
+
+
+def encode_body(body: Body, serializer: str = "json", compression: str | None = None) -> EncodedBody:
+    """The body as bytes; raises `EncodeError`, and `ConfigError` for a serializer or compression that is not there."""
     embed = {name: body.embed.get(name) for name in _EMBED}
-    return serialization.dumps([body.args, body.kwargs, embed])
+    # Tuples, as Celery sends them: pickle tells them from lists.
+    encoded = serialization.encode((tuple(body.args), body.kwargs, embed), serializer)
+    if compression is None:
+        return EncodedBody(encoded.content_type, encoded.content_encoding, None, encoded.data)
+    compressed_by, data = compress(encoded.data, compression)
+    return EncodedBody(encoded.content_type, encoded.content_encoding, compressed_by, data)
 
 
 def decode_body(message: Message, accept: frozenset[str]) -> Body:
-    """The arguments of a message whose content type is among `accept`; raises `DecodeError`."""
+    """The arguments of a message whose content type is among `accept`; raises `DecodeError`.
+
+    Nothing is decompressed or read before the content type is found to be accepted.
+    """
     if message.content_type not in accept:
         raise DecodeError(
             f"content type {message.content_type!r} is not accepted; accept_content allows {', '.join(sorted(accept))}"
         )
-    if message.content_type != serialization.JSON_TYPE:
-        raise DecodeError(f"no serializer here reads {message.content_type!r}")
-    compression = _header(message.headers, "compression", str, None)
-    parts = serialization.loads(message.body if compression is None else decompress(message.body, compression))
-    if not isinstance(parts, list) or len(parts) != 3:
+    body = message.body if "compression" not in message.headers else _decompressed(message.headers, message.body)
+    parts = serialization.decode(body, message.content_type, message.content_encoding)
+    if not isinstance(parts, (list, tuple)) or len(parts) != 3:
         raise DecodeError("the body is not [args, kwargs, embed]")
     args, kwargs, embed = parts
-    if not isinstance(args, list) or not isinstance(kwargs, dict) or not isinstance(embed, dict):
+    if not isinstance(args, (list, tuple)) or not isinstance(kwargs, dict) or not isinstance(embed, dict):
         raise DecodeError("the body's args, kwargs and embed are not a list and two objects")
-    return Body(args, kwargs, embed)
+    for name in kwargs:
+        if not isinstance(name, str):
+            raise DecodeError(f"the body's kwargs have the key {name!r:.100}, which is no name")
+    return Body(list(args), kwargs, embed)
+
+
+def _decompressed(headers: Mapping[str, Any], body: bytes) -> bytes:
+    compression = _header(headers, "compression", str, None)
+    return body if compression is None else decompress(body, compression)
 
 
 _encode_envelope = msgspec.json.Encoder().encode
@@ -180,36 +208,52 @@ def decode(raw: bytes) -> Message | Malformed:
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         return Malformed(raw, "nested too deeply" if isinstance(error, RecursionError) else f"not JSON: {error}")
     headers: Any = {}
+    properties: Any = {}
     try:
         headers = _part(envelope, "headers")
         properties = _part(envelope, "properties")
         body = _body_bytes(envelope, properties)
+        content_type = _header(envelope, "content-type", str, serialization.JSON_TYPE)
+        content_encoding = _header(envelope, "content-encoding", str, "utf-8")
         if "task" not in headers:
-            headers, body = _from_protocol_1(headers, body)
+            headers, body = _from_protocol_1(headers, body, content_type, content_encoding)
         return Message.from_headers(
             headers,
             body,
-            content_type=_header(envelope, "content-type", str, serialization.JSON_TYPE),
-            content_encoding=_header(envelope, "content-encoding", str, "utf-8"),
+            content_type=content_type,
+            content_encoding=content_encoding,
             priority=min(max(_header(properties, "priority", int, 0), 0), LOWEST_PRIORITY),
             properties={name: value for name, value in properties.items() if name in ("reply_to", "timestamp")},
         )
     except DecodeError as error:
-        known = {name: value for name in ("id", "task") if isinstance(value := headers.get(name), str)}
+        found = {"id": properties.get("correlation_id"), **headers}
+        known = {name: value for name in ("id", "task") if isinstance(value := found.get(name), str)}
         return Malformed(raw, str(error), **known)
 
 
-def _from_protocol_1(envelopes: dict[str, Any], body: bytes) -> tuple[dict[str, Any], bytes]:
+def _from_protocol_1(
+    envelopes: dict[str, Any], body: bytes, content_type: str, content_encoding: str
+) -> tuple[dict[str, Any], bytes]:
     """Headers and body of a message of Celery's first protocol, which has everything but its compression in its body."""
-    compression = _header(envelopes, "compression", str, None)
-    content = serialization.loads(body if compression is None else decompress(body, compression))
+    if not serialization.is_plain(content_type):
+        # What task it is stands in the body, and whether the application accepts such bodies is not known here.
+        raise DecodeError(
+            f"the message has no header 'task', and a body of type {content_type!r} is not read to look for one; "
+            "its sender should use task_protocol 2"
+        )
+    content = serialization.decode(_decompressed(envelopes, body), content_type, content_encoding)
     if not isinstance(content, dict) or "task" not in content:
         raise DecodeError("the message has no header 'task', and its body is not one of protocol 1 either")
     names = ("task", "id", "retries", "eta", "expires", "group", "group_index", "timelimit")
     headers = {name: content[name] for name in names if content.get(name) is not None}
     args, kwargs = content.get("args") or [], content.get("kwargs") or {}
     embed = {name: content.get(name) for name in _EMBED}
-    return {"lang": "py", **headers}, serialization.dumps([args, kwargs, embed])
+    try:
+        # Written again by the same serializer: whether it is accepted is decided when the arguments are read.
+        rewritten = serialization.encode([args, kwargs, embed], serialization.name_of(content_type))
+    except EncodeError as error:
+        raise DecodeError(f"the arguments of a message of protocol 1 cannot be kept: {error}") from None
+    return {"lang": "py", **headers}, rewritten.data
 
 
 def _part(envelope: Any, name: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from celeriac.exceptions import ConfigError
 
-__all__ = ["Backoff", "RetryPolicy"]
+__all__ = ["Backoff", "RetryPolicy", "exponential_backoff_s"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,3 +71,17 @@ class RetryPolicy:
         if self.max_retries is not None and attempt > self.max_retries:
             return None
         return min(self.interval_start_s + self.interval_step_s * (attempt - 1), self.interval_max_s)
+
+
+def exponential_backoff_s(
+    factor: float, retries: int, maximum: float, full_jitter: bool, randrange: Callable[[int], int]
+) -> float:
+    """The wait of `retry_backoff`, as Celery reckons it: `factor`, doubled for each retry so far, at most `maximum`.
+
+    With `full_jitter` a whole number from 0 to that; `randrange` is `random.randrange`, or a test's own.
+    """
+    # The exponent is capped: the power of a task that retries for ever would not fit into a float.
+    countdown = min(maximum, factor * 2.0 ** min(retries, 1000))
+    if full_jitter and countdown > 0:
+        countdown = randrange(int(countdown) + 1)
+    return max(0.0, countdown)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import os
+import pickle
 import re
 import sqlite3
 import subprocess
+from collections.abc import Callable
 
 import pytest
 
@@ -143,3 +147,31 @@ def test_a_message_whose_body_cannot_be_read_fails_and_is_kept(project: Project,
     shown = project.celeriac("-A", "tasks", "dead", "show", 1).stdout
     assert "task:       tasks.add\n" in shown
     assert "accept_content allows" in shown
+
+
+class _Trap:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple[Callable[[str], None], tuple[str]]:
+        return os.mkdir, (self.folder,)
+
+
+def test_showing_a_pickled_body_does_not_unpickle_it(project: Project, client: Client) -> None:
+    project.with_common_tasks()
+    result = client.send("add", 1, 2)
+    sprung = project.folder / "sprung"
+    with sqlite3.connect(project.store) as connection:
+        (raw,) = connection.execute("SELECT raw FROM messages").fetchone()
+        envelope = json.loads(raw)
+        envelope["content-type"] = "application/x-python-serialize"
+        envelope["body"] = base64.b64encode(pickle.dumps(((_Trap(str(sprung)),), {}, {}))).decode()
+        connection.execute("UPDATE messages SET raw = ?", (json.dumps(envelope).encode(),))
+    connection.close()
+    with project.worker("-c", 1):
+        result.get(timeout=30, propagate=False)
+    shown = project.celeriac("-A", "tasks", "dead", "show", 1).stdout
+    assert re.search(r"^body: .*sprung", shown, re.MULTILINE)
+    assert not sprung.exists()

@@ -57,7 +57,10 @@ def test_python_m_celeriac_is_the_same_command(project: Project) -> None:
     assert done.stdout.split() == ["0", "0", "2"]
 
 
-@pytest.mark.parametrize("command", [[], ["worker"], ["call"], ["result"], ["status"], ["purge"], ["dead"], ["report"]])
+@pytest.mark.parametrize(
+    "command",
+    [[], ["worker"], ["call"], ["result"], ["status"], ["purge"], ["dead"], ["report"], ["shell"], ["completion"]],
+)
 def test_every_command_has_help(command: list[str], project: Project) -> None:
     done = project.celeriac(*command, "--help")
     assert done.returncode == 0
@@ -69,5 +72,5 @@ def test_the_plain_command_shows_what_there_is(project: Project) -> None:
     done = project.celeriac()
     text = done.stdout + done.stderr
     assert done.returncode == 2
-    for command in ("worker", "call", "result", "status", "purge", "dead", "report"):
+    for command in ("worker", "call", "result", "status", "purge", "dead", "report", "shell", "completion"):
         assert f"\n  {command} " in text

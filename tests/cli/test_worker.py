@@ -184,7 +184,7 @@ def test_an_application_in_a_variable_of_any_name(project: Project) -> None:
         (["-A", "tasks", "worker", "-c", "many"], "'many' is not a number of processes"),
         (["-A", "tasks", "worker", "-P", "gevent"], "celeriac has no gevent pool; write tasks that wait as async def"),
         (["-A", "tasks", "worker", "-P", "eventlet"], "celeriac has no eventlet pool"),
-        (["-A", "tasks", "worker", "-P", "forks"], "'forks' is not one of 'prefork', 'solo'"),
+        (["-A", "tasks", "worker", "-P", "forks"], "'forks' is not one of 'prefork', 'processes', 'threads'"),
         (["-A", "tasks", "worker", "-l", "inof"], "'inof' is not one of"),
         (["-A", "tasks", "worker", "-A", "tasks"], "-A belongs before the command: celeriac -A MODULE worker"),
         (["worker", "-A", "tasks"], "-A belongs before the command: celeriac -A MODULE worker"),

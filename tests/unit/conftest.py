@@ -78,8 +78,19 @@ def recording_broker() -> RecordingBroker:
 @pytest.fixture
 def recording_app(app: Celery, recording_broker: RecordingBroker) -> Celery:
     """An application whose broker only notes."""
-    app._broker = recording_broker  # type: ignore[assignment]
+    app.stores._broker = recording_broker  # type: ignore[assignment]
     return app
+
+
+@pytest.fixture
+def sent(recording_broker: RecordingBroker) -> Callable[[], Outgoing]:
+    """The one message that was sent."""
+
+    def sent() -> Outgoing:
+        (outgoing,) = recording_broker.published
+        return outgoing
+
+    return sent
 
 
 @pytest.fixture
@@ -90,7 +101,7 @@ def make_message() -> Callable[..., Message]:
         fields = {name: rest.pop(name) for name in ("priority", "content_type", "properties") if name in rest}
         body = rest.pop("body", None)
         if body is None:
-            body = encode_body(Body(list(args), kwargs or {}))
+            body = encode_body(Body(list(args), kwargs or {})).data
         headers = {"lang": "py", "task": task, "id": "id-1", **rest}
         return Message.from_headers(headers, body, **fields)
 

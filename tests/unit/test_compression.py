@@ -1,28 +1,87 @@
 import bz2
 import lzma
+import sys
 import zlib
 
 import pytest
 
-from celeriac.compression import decompress
-from celeriac.exceptions import DecodeError
+from celeriac.compression import compress, content_type_of, decompress, names
+from celeriac.exceptions import ConfigError, DecodeError
+
+TYPES = {
+    "application/x-gzip": ("gzip", "zlib"),
+    "application/x-bz2": ("bzip2", "bz2", "bzip"),
+    "application/x-lzma": ("lzma", "xz"),
+    "application/x-brotli": ("brotli",),
+    "application/zstd": ("zstd", "zstandard"),
+}
+NAMES = [(name, kind) for kind, named in TYPES.items() for name in (*named, kind)]
 
 
 @pytest.mark.parametrize(
-    ("content_type", "compress"),
-    [("application/x-gzip", zlib.compress), ("application/x-bz2", bz2.compress), ("application/x-lzma", lzma.compress)],
+    ("content_type", "library"),
+    [("application/x-gzip", zlib), ("application/x-bz2", bz2), ("application/x-lzma", lzma)],
 )
-def test_what_celery_compresses_is_read(content_type, compress):
-    assert decompress(compress(b"a" * 1000), content_type) == b"a" * 1000
+def test_what_is_compressed_is_the_librarys_own_output(content_type, library):
+    assert compress(b"a" * 1000, content_type) == (content_type, library.compress(b"a" * 1000))
 
 
-@pytest.mark.parametrize("content_type", ["application/x-gzip", "application/x-bz2", "application/x-lzma"])
+@pytest.mark.parametrize(("name", "content_type"), NAMES)
+def test_a_compression_is_known_by_its_names_and_its_content_type(name, content_type):
+    assert content_type_of(name) == content_type
+    written_as, data = compress(b"a" * 1000, name)
+    assert written_as == content_type
+    assert len(data) < 100
+    assert decompress(data, content_type) == decompress(data, name) == b"a" * 1000
+
+
+def test_all_names_are_listed():
+    assert sorted(names()) == sorted(name for named in TYPES.values() for name in named)
+
+
+@pytest.mark.parametrize("content_type", TYPES)
 @pytest.mark.parametrize("data", [b"plain", b"\x78\x9c\x00"])
 def test_what_is_not_compressed_is_refused_by_its_type(content_type, data):
     with pytest.raises(DecodeError, match=f"the body is not {content_type}"):
         decompress(data, content_type)
 
 
-def test_an_unknown_compression_is_refused_with_those_that_are_known():
-    with pytest.raises(DecodeError, match=r"'application/zstd' is not known here; known are application/x-gzip"):
-        decompress(b"", "application/zstd")
+def test_what_was_compressed_a_thousandfold_is_read_whole():
+    assert len(decompress(compress(bytes(10_000_000), "zstd")[1], "zstd")) == 10_000_000
+
+
+def test_an_unknown_compression_is_refused_with_the_name_that_was_meant():
+    with pytest.raises(ConfigError, match=r"no compression 'gzp'; did you mean 'gzip'\?"):
+        compress(b"", "gzp")
+
+
+def test_an_unknown_compression_is_refused_with_all_that_there_are():
+    with pytest.raises(ConfigError, match=r"no compression 'snappy'; there are gzip, zlib, bzip2"):
+        content_type_of("snappy")
+
+
+def test_a_body_of_an_unknown_compression_is_a_decode_error():
+    with pytest.raises(DecodeError, match=r"cannot be decompressed: there is no compression 'application/x-snappy'"):
+        decompress(b"", "application/x-snappy")
+
+
+@pytest.mark.parametrize(
+    ("name", "module"),
+    [
+        ("brotli", "brotli"),
+        pytest.param(
+            "zstd",
+            "backports.zstd",
+            marks=pytest.mark.skipif(sys.version_info >= (3, 14), reason="in the standard library since 3.14"),
+        ),
+    ],
+)
+def test_a_missing_library_is_named_with_the_extra_to_install(monkeypatch, name, module):
+    monkeypatch.setitem(sys.modules, module, None)
+    advice = rf"not installed: pip install 'celeriac\[{name}\]'"
+    with pytest.raises(ConfigError, match=advice):
+        content_type_of(name)
+    with pytest.raises(ConfigError, match=advice):
+        compress(b"", name)
+    with pytest.raises(DecodeError, match=advice):
+        decompress(b"", name)

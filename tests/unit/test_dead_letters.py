@@ -84,6 +84,20 @@ def test_its_old_result_is_forgotten(app, letters, bury):
     assert app.AsyncResult("id-1").state == "PENDING"
 
 
+def test_the_new_result_is_kept_however_soon_it_comes(app, letters, bury, monkeypatch):
+    bury()
+    exhume = app.broker.exhume
+
+    def exhume_and_run(*arguments):
+        sent = exhume(*arguments)
+        app.results.store([Record("id-1", Document("id-1", "SUCCESS").encode())])
+        return sent
+
+    monkeypatch.setattr(app.broker, "exhume", exhume_and_run)
+    assert letters.retry(letters.list()[0])
+    assert app.AsyncResult("id-1").state == "SUCCESS"
+
+
 def test_a_letter_is_sent_again_once(app, letters, bury):
     bury()
     (letter,) = letters.list()

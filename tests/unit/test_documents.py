@@ -7,6 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from celeriac import serialization
 from celeriac.documents import Document, describe_exception, rebuild_exception
 from celeriac.exceptions import EncodeError, RemoteError, RemoteTraceback, ResultError, TaskRevokedError
 
@@ -51,6 +52,68 @@ def test_a_document_comes_back():
         "id-1", "SUCCESS", {"a": [b"\xff"]}, None, "2026-01-02T03:04:05+00:00", [[["c", None], None]], "p"
     )
     assert Document.decode("id-1", document.encode()) == document
+
+
+EXTENDED = Document(
+    "id-1",
+    "SUCCESS",
+    5,
+    group_id="g",
+    name="a.b",
+    args=[1],
+    kwargs={"k": b"2"},
+    worker="celery@host",
+    retries=0,
+    queue="celery",
+)
+ANY_TYPE = frozenset(serialization.CONTENT_TYPES.values())
+
+
+@pytest.mark.parametrize("compression", [None, "zlib", "bzip2", "lzma", "brotli", "zstd"])
+@pytest.mark.parametrize("serializer", ["json", "yaml", "msgpack", "pickle"])
+def test_a_document_comes_back_from_every_serializer_and_compression(serializer, compression):
+    raw = EXTENDED.encode(serializer, compression)
+    assert Document.decode("id-1", raw, serializer, ANY_TYPE) == EXTENDED
+
+
+def test_extended_fields_are_written_only_where_there_is_a_name():
+    written = serialization.loads(Document("id-1", "SUCCESS", args=[1], worker="w").encode())
+    assert set(written) == {"status", "result", "traceback", "children", "date_done", "task_id"}
+
+
+def test_a_pickled_result_keeps_its_type():
+    raw = Document("id-1", "SUCCESS", (1, {2})).encode("pickle")
+    assert Document.decode("id-1", raw, "pickle", ANY_TYPE).value() == (1, {2})
+
+
+def test_a_result_of_a_type_that_is_not_accepted_is_not_read(tmp_path):
+    class Mine:
+        def __reduce__(self):
+            return (os.mkdir, (str(tmp_path / "sprung"),))
+
+    raw = pickle.dumps({"status": "SUCCESS", "result": Mine()})
+    with pytest.raises(ResultError, match=r"result of id-1 is not read: result_serializer is 'pickle'"):
+        Document.decode("id-1", raw, "pickle")
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_a_document_is_read_by_the_serializer_that_is_set_and_no_other():
+    with pytest.raises(ResultError, match="not JSON"):
+        Document.decode("id-1", Document("id-1", "SUCCESS").encode("pickle"))
+
+
+def test_a_compressed_document_is_read_whatever_the_reader_compresses_by():
+    raw = Document("id-1", "SUCCESS", 5).encode(compression="zlib")
+    assert raw.startswith(b"\0celery-compressed\0application/x-gzip\0")
+    assert Document.decode("id-1", raw).value() == 5
+
+
+@pytest.mark.parametrize(
+    "rest", [b"", b"application/x-gzip", b"application/x-gzip\0{}", b"application/x-none\0", b"\xff\0"]
+)
+def test_a_document_that_cannot_be_decompressed_is_refused_naming_the_task(rest):
+    with pytest.raises(ResultError, match="id-1"):
+        Document.decode("id-1", b"\0celery-compressed\0" + rest)
 
 
 def test_parent_id_is_written_only_where_there_is_one():
@@ -171,6 +234,31 @@ def test_arguments_that_cannot_be_written_are_replaced_by_their_repr():
     assert back(ValueError("a", {1}, os)).args == ("a", "{1}", repr(os))
 
 
+class WithoutArguments(Exception):
+    """As pydantic's `ValidationError`: no arguments, and not to be made by calling it."""
+
+    def __new__(cls, *args):
+        raise TypeError("no constructor")
+
+    def __str__(self):
+        return "2 errors"
+
+
+class Silent(Exception):
+    def __str__(self):
+        return "says so itself"
+
+
+def test_an_exception_that_keeps_no_arguments_is_told_by_its_text():
+    described = describe_exception(Exception.__new__(WithoutArguments))
+    assert described["exc_message"] == ["2 errors"]
+    assert str(rebuild_exception(described)) == "WithoutArguments: 2 errors"
+
+
+def test_an_exception_that_needs_no_arguments_gets_none():
+    assert describe_exception(Silent())["exc_message"] == []
+
+
 def test_a_long_repr_is_cut():
     assert len(back(ValueError(set(range(10_000)))).args[0]) == 1024
 
@@ -219,6 +307,55 @@ VALUES = st.none() | st.text(st.characters()) | st.integers() | st.lists(st.inte
 def test_rebuilding_raises_nothing_whatever_is_stored(kind, message, module):
     again = rebuild_exception({"exc_type": kind, "exc_message": message, "exc_module": module})
     assert isinstance(again, Exception)
+
+
+# ── exceptions by pickle ──
+
+
+def pickled(error, traceback=None):
+    """There and back by pickle; the description and the exception that a caller sees."""
+    described = describe_exception(error, "pickle")
+    raw = Document("id-1", "FAILURE", described, traceback).encode("pickle")
+    return described, Document.decode("id-1", raw, "pickle", ANY_TYPE).value()
+
+
+def test_a_pickled_exception_is_stored_as_itself():
+    error = OutOfStock("SKU-1", 3)
+    error.warehouse = "Graz"
+    described, again = pickled(error, "Traceback ...")
+    assert described is error
+    assert (type(again), again.args, again.warehouse) == (OutOfStock, ("SKU-1", 3), "Graz")
+    assert isinstance(again.__cause__, RemoteTraceback)
+
+
+@pytest.mark.parametrize("error", [TwoParts("SKU-1", 3), OutOfStock(lambda: 3), OutOfStock(TwoParts("SKU-1", 3))])
+def test_an_exception_that_does_not_pickle_is_stored_as_data(error):
+    described, again = pickled(error)
+    assert described["exc_type"] == type(error).__qualname__
+    assert type(again) is type(error)
+
+
+def test_our_own_exceptions_are_pickled_as_data_under_celerys_names():
+    described, again = pickled(TaskRevokedError("expired"))
+    assert described == {
+        "exc_type": "TaskRevokedError",
+        "exc_message": ["expired"],
+        "exc_module": "celery.exceptions",
+    }
+    assert type(again) is TaskRevokedError
+
+
+def test_a_pickled_exception_that_would_end_the_process_comes_back_as_a_remote_error():
+    _, again = pickled(SystemExit(3))
+    assert isinstance(again, RemoteError)
+    assert (type(again).__name__, again.args) == ("SystemExit", (3,))
+
+
+@pytest.mark.parametrize("serializer", ["yaml", "msgpack"])
+def test_arguments_that_another_serializer_cannot_write_are_replaced_by_their_repr(serializer):
+    described = describe_exception(ValueError("a", 1j), serializer)
+    raw = Document("id-1", "FAILURE", described).encode(serializer)
+    assert Document.decode("id-1", raw, serializer, ANY_TYPE).value().args == ("a", "1j")
 
 
 def test_a_rebuilt_exception_of_a_loaded_class_pickles():

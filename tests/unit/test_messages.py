@@ -1,5 +1,7 @@
 import base64
 import json
+import os
+import pickle
 import zlib
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -7,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from celeriac.exceptions import DecodeError
+from celeriac import serialization
+from celeriac.exceptions import ConfigError, DecodeError
 from celeriac.messages import Body, Malformed, Message, Outgoing, decode, decode_body, encode, encode_body
 
 ACCEPT = frozenset({"application/json"})
@@ -171,7 +174,18 @@ def test_a_copy_keeps_what_was_not_changed():
     changed = message.with_headers(retries=1)
     assert (changed.priority, changed.properties, changed.body) == (5, {"reply_to": "r"}, message.body)
     assert message.with_priority(1).priority == 1
-    assert message.with_body(b"[]").body == b"[]"
+
+
+def test_a_changed_body_brings_its_own_type_and_compression():
+    written = encode_body(Body([1], {}), "msgpack", "bzip2")
+    changed = decode(raw({"compression": "application/x-gzip"})).with_body(written)
+    assert (changed.body, changed.content_type, changed.content_encoding) == (
+        written.data,
+        "application/x-msgpack",
+        "binary",
+    )
+    assert changed.headers["compression"] == "application/x-bz2"
+    assert "compression" not in changed.with_body(encode_body(Body([1], {}))).headers
 
 
 def test_the_queue_stands_in_the_envelope():
@@ -187,18 +201,96 @@ def body(data, **fields):
 
 
 def test_a_body_comes_back():
-    assert body(encode_body(Body([1], {"a": b"\xff"}, {"chain": []}))) == Body(
+    assert body(encode_body(Body([1], {"a": b"\xff"}, {"chain": []})).data) == Body(
         [1], {"a": b"\xff"}, {"callbacks": None, "errbacks": None, "chain": [], "chord": None}
     )
 
 
 def test_all_four_keys_of_embed_are_written():
-    assert json.loads(encode_body(Body([], {})))[2] == {
+    assert json.loads(encode_body(Body([], {})).data)[2] == {
         "callbacks": None,
         "errbacks": None,
         "chain": None,
         "chord": None,
     }
+
+
+def through(serializer, compression=None, body=None):
+    """A body written, and read by an application that accepts its type."""
+    written = encode_body(body or Body([1, "é"], {"a": None}, {"chain": []}), serializer, compression)
+    headers = {"compression": written.compression} if written.compression else {}
+    message = Message.from_headers(
+        {"id": "1", "task": "a", **headers},
+        written.data,
+        content_type=written.content_type,
+        content_encoding=written.content_encoding,
+    )
+    return decode_body(message, frozenset({written.content_type}))
+
+
+@pytest.mark.parametrize("compression", [None, "zlib", "bzip2", "lzma", "brotli", "zstd"])
+@pytest.mark.parametrize("serializer", ["json", "yaml", "msgpack", "pickle"])
+def test_a_body_comes_back_from_every_serializer_and_compression(serializer, compression):
+    embed = {"callbacks": None, "errbacks": None, "chain": [], "chord": None}
+    assert through(serializer, compression) == Body([1, "é"], {"a": None}, embed)
+
+
+def test_a_pickled_body_keeps_the_types_of_its_arguments():
+    assert through("pickle", body=Body([(1, {2})], {})).args == [(1, {2})]
+
+
+def test_json_and_no_compression_are_the_default():
+    written = encode_body(Body([], {}))
+    assert (written.content_type, written.content_encoding, written.compression) == ("application/json", "utf-8", None)
+
+
+def test_an_unknown_serializer_or_compression_is_refused_by_name():
+    with pytest.raises(ConfigError, match="'picle'; did you mean 'pickle'"):
+        encode_body(Body([], {}), "picle")
+    with pytest.raises(ConfigError, match="no compression 'zlip'"):
+        encode_body(Body([], {}), compression="zlip")
+
+
+class Mine:
+    """Pickles as a call that is seen when it is unpickled."""
+
+    def __init__(self, sprung):
+        self.sprung = sprung
+
+    def __reduce__(self):
+        return (os.mkdir, (self.sprung,))
+
+
+@pytest.fixture
+def trap(tmp_path):
+    """A pickle that makes a folder when it is read, and whether it did."""
+    folder = tmp_path / "sprung"
+    return pickle.dumps(((), {"a": Mine(str(folder))}, {})), folder.exists
+
+
+def test_nothing_is_unpickled_that_is_not_accepted(trap):
+    data, sprung = trap
+    message = Message(id="1", task="a", body=data, content_type="application/x-python-serialize")
+    with pytest.raises(DecodeError, match="not accepted"):
+        decode_body(message, ACCEPT)
+    assert not sprung()
+    decode_body(message, frozenset({message.content_type}))
+    assert sprung()
+
+
+def test_nothing_is_decompressed_that_is_not_accepted():
+    message = Message(
+        id="1", task="a", body=b"", content_type="application/x-yaml", headers={"compression": "application/x-gzip"}
+    )
+    with pytest.raises(DecodeError, match="not accepted"):
+        decode_body(message, ACCEPT)
+
+
+def test_names_of_arguments_that_are_no_text_are_refused():
+    body = pickle.dumps(((), {5: 1}, {}))
+    message = Message(id="1", task="a", body=body, content_type="application/x-python-serialize")
+    with pytest.raises(DecodeError, match="kwargs have the key 5"):
+        decode_body(message, frozenset({message.content_type}))
 
 
 @pytest.mark.parametrize(
@@ -224,7 +316,7 @@ def test_a_content_type_that_is_not_accepted_is_refused_by_name():
 def test_an_accepted_content_type_without_a_serializer_is_refused():
     with pytest.raises(DecodeError, match="no serializer"):
         decode_body(
-            Message(id="1", task="a", body=b"", content_type="application/x-yaml"), frozenset({"application/x-yaml"})
+            Message(id="1", task="a", body=b"", content_type="application/x-none"), frozenset({"application/x-none"})
         )
 
 
@@ -233,7 +325,7 @@ def test_a_compressed_body_is_read():
     assert body(compressed, headers={"compression": "application/x-gzip"}).args == [5]
 
 
-@pytest.mark.parametrize("compression", [5, "application/x-brotli", "application/x-gzip"])
+@pytest.mark.parametrize("compression", [5, "application/x-none", "application/x-brotli", "application/x-gzip"])
 def test_a_body_that_cannot_be_decompressed_is_refused(compression):
     with pytest.raises(DecodeError):
         body(b"[[5], {}, {}]", headers={"compression": compression})
@@ -274,6 +366,39 @@ def test_a_message_of_protocol_1_is_read():
     assert message.eta == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
     read = decode_body(message, ACCEPT)
     assert (read.args, read.kwargs, read.embed["callbacks"]) == ([1], {"k": 2}, callbacks)
+
+
+def packed_protocol_1(serializer, content, **properties):
+    encoded = serialization.encode(content, serializer)
+    envelope = {
+        "body": base64.b64encode(encoded.data).decode(),
+        "content-type": encoded.content_type,
+        "content-encoding": encoded.content_encoding,
+        "headers": {},
+        "properties": {"body_encoding": "base64", **properties},
+    }
+    return decode(json.dumps(envelope).encode())
+
+
+@pytest.mark.parametrize("serializer", ["yaml", "msgpack"])
+def test_a_message_of_protocol_1_in_another_format_is_read_where_it_is_accepted(serializer):
+    content = {"task": "a.b", "id": "id-1", "args": [b"\xff"], "kwargs": {"k": 2}, "eta": "2026-01-02T03:04:05"}
+    message = packed_protocol_1(serializer, content)
+    assert (message.id, message.task) == ("id-1", "a.b")
+    assert message.eta == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    read = decode_body(message, frozenset({serialization.content_type_of(serializer)}))
+    assert (read.args, read.kwargs) == ([b"\xff"], {"k": 2})
+    with pytest.raises(DecodeError, match="not accepted"):
+        decode_body(message, ACCEPT)
+
+
+def test_a_pickled_message_of_protocol_1_is_malformed_and_not_unpickled(tmp_path):
+    folder = tmp_path / "sprung"
+    message = packed_protocol_1("pickle", {"task": "a.b", "id": Mine(str(folder))}, correlation_id="id-1")
+    assert isinstance(message, Malformed)
+    assert "task_protocol 2" in message.reason
+    assert message.id == "id-1"
+    assert not folder.exists()
 
 
 @pytest.mark.parametrize("content", [{"id": "id-1"}, {"task": 5, "id": "id-1"}, {"task": "a.b"}])

@@ -1,144 +1,24 @@
 import asyncio
-import math
-import os
 import threading
-from datetime import UTC, date, datetime, timedelta
-from zoneinfo import ZoneInfo
 
 import pytest
 
-from celeriac.exceptions import BrokerError, ConfigError, EncodeError, OperationalError
-from celeriac.messages import decode_body
-from celeriac.publishing import CallOptions, Publisher, make_outgoing
-from celeriac.request import Context, Run
+from celeriac.exceptions import BrokerError, ConfigError, OperationalError
+from celeriac.messages import Outgoing
+from celeriac.publishing import Publisher
 from celeriac.retries import RetryPolicy
 
-VIENNA = ZoneInfo("Europe/Vienna")
 AT_ONCE = RetryPolicy(max_retries=None, interval_step_s=0)
 
 
 @pytest.fixture
-def options(clock):
-    return lambda **given: CallOptions.of(**{"clock": clock, "zone": UTC, "queue": "celery", **given})
-
-
-@pytest.fixture
-def outgoing(options):
-    return lambda number=0: make_outgoing("a.b", [number], {}, options(), None)
+def outgoing(make_message):
+    return lambda number=0: Outgoing(make_message(args=[number]), "celery", None)
 
 
 @pytest.fixture
 def publisher(recording_broker):
     return Publisher(lambda: recording_broker, lambda: 30.0, lambda: AT_ONCE)
-
-
-# ── options ──
-
-
-def test_a_call_without_options_is_for_now(options):
-    made = options()
-    assert (made.queue, made.priority, made.eta, made.expires, made.ignore_result) == ("celery", 0, None, None, False)
-
-
-def test_every_call_has_an_id_of_its_own(options):
-    assert options().task_id != options().task_id
-
-
-def test_an_id_that_is_given_is_kept(options):
-    assert options(task_id="order-4711").task_id == "order-4711"
-
-
-@pytest.mark.parametrize("countdown", [60, 60.0, timedelta(minutes=1)])
-def test_countdown_counts_from_the_applications_clock(options, clock, countdown):
-    assert options(countdown=countdown).eta.timestamp() == clock.time() + 60
-
-
-def test_a_naive_eta_is_in_the_applications_zone(options):
-    assert options(zone=VIENNA, eta=datetime(2026, 7, 1, 12)).eta == datetime(2026, 7, 1, 10, tzinfo=UTC)
-
-
-def test_an_aware_eta_keeps_its_moment(options):
-    moment = datetime(2026, 7, 1, 12, tzinfo=VIENNA)
-    assert options(eta=moment).eta == moment
-
-
-@pytest.mark.parametrize("expires", [120, timedelta(minutes=2)])
-def test_expires_counts_from_the_applications_clock(options, clock, expires):
-    assert options(expires=expires).expires.timestamp() == clock.time() + 120
-
-
-def test_a_naive_expires_is_in_the_applications_zone(options):
-    assert options(zone=VIENNA, expires=datetime(2026, 7, 1, 12)).expires == datetime(2026, 7, 1, 10, tzinfo=UTC)
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        *(("priority", value) for value in (-1, 10, 2.0, "5", True)),
-        *(("queue", value) for value in ("", None, 5, "\ud800")),
-        *(("task_id", value) for value in ("", 5, b"id", "\ud800")),
-        *(("countdown", value) for value in ("5", True, [5], math.nan, math.inf, 1e20, timedelta.max)),
-        *(("eta", value) for value in ("2026-01-01", 5, date(2026, 1, 1))),
-        *(("expires", value) for value in ("5", True, date(2026, 1, 1), math.nan, 1e20, -1e20)),
-    ],
-)
-def test_a_bad_option_is_named(options, name, value):
-    with pytest.raises((TypeError, ValueError), match=name):
-        options(**{name: value})
-
-
-def test_countdown_and_eta_together_are_refused(options):
-    with pytest.raises(ValueError, match="countdown or eta, not both"):
-        options(countdown=5, eta=datetime(2026, 1, 1))
-
-
-# ── messages ──
-
-
-def test_a_message_says_what_celery_expects(options, clock):
-    made = make_outgoing("a.b", [1], {"k": 2}, options(task_id="id-1", countdown=60, expires=120, priority=3), None)
-    headers = dict(made.message.headers)
-    assert headers.pop("origin").startswith(f"gen{os.getpid()}@")
-    assert headers == {
-        "lang": "py",
-        "task": "a.b",
-        "id": "id-1",
-        "root_id": "id-1",
-        "retries": 0,
-        "ignore_result": False,
-        "eta": "2026-01-02T03:05:05+00:00",
-        "expires": "2026-01-02T03:06:05+00:00",
-    }
-    assert (made.queue, made.due, made.message.priority) == ("celery", clock.time() + 60, 3)
-    body = decode_body(made.message, frozenset({"application/json"}))
-    assert (body.args, body.kwargs) == ([1], {"k": 2})
-
-
-def test_a_message_for_now_is_not_delayed(options):
-    assert make_outgoing("a.b", [], {}, options(), None).due is None
-
-
-def test_a_call_within_a_run_names_its_parent_and_root(options):
-    parent = Run("p", Context(id="parent-1", root_id="root-1"), None, "celery", None)
-    headers = make_outgoing("a.b", [], {}, options(task_id="id-1"), parent).message.headers
-    assert (headers["parent_id"], headers["root_id"]) == ("parent-1", "root-1")
-
-
-@pytest.mark.parametrize(
-    ("args", "kwargs", "named"),
-    [([1, {2}], {}, "argument 2"), ([], {"user": object()}, "argument 'user'"), ([object()], {"k": {1}}, "argument 1")],
-)
-def test_an_argument_that_cannot_be_sent_is_named(options, args, kwargs, named):
-    with pytest.raises(EncodeError, match=f"^a.b: {named} cannot be sent: .*id by which the task finds the rest"):
-        make_outgoing("a.b", args, kwargs, options(), None)
-
-
-def test_an_argument_that_cannot_be_sent_is_a_type_error_too(options):
-    with pytest.raises(TypeError):
-        make_outgoing("a.b", [object()], {}, options(), None)
-
-
-# ── the publisher ──
 
 
 def test_a_publish_has_a_receipt_and_the_next_a_higher_one(publisher, recording_broker, outgoing):

@@ -1,11 +1,13 @@
 import math
+import random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from celeriac.exceptions import ConfigError
-from celeriac.retries import Backoff, RetryPolicy
+from celeriac.retries import Backoff, RetryPolicy, exponential_backoff_s
+from support.celery_oracle import ask_celery
 
 
 def most(_low, high):
@@ -62,3 +64,37 @@ def test_a_value_that_is_no_number_of_at_least_0_is_refused(key, value):
 def test_only_max_retries_may_be_none(key):
     with pytest.raises(ConfigError, match=key):
         RetryPolicy.from_celery({key: None})
+
+
+def test_exponential_backoff_is_celerys():
+    cases = [
+        (factor, retries, maximum)
+        for factor in (0, 1, 2, 3, 7, 600, -1)
+        for retries in (0, 1, 2, 5, 10, 64, 500)
+        for maximum in (600, 1, 0, 1000, 10**9, -5)
+    ]
+    theirs = ask_celery(
+        "from celery.utils.time import get_exponential_backoff_interval as backoff\n"
+        "answer = [backoff(*case) for case in given]",
+        cases,
+    )
+    assert [exponential_backoff_s(*case, False, pytest.fail) for case in cases] == theirs
+
+
+def test_full_jitter_is_celerys_too():
+    cases = [(factor, retries, 600) for factor in (1, 3) for retries in (0, 1, 5, 20)]
+    theirs = ask_celery(
+        "import random\nfrom celery.utils.time import get_exponential_backoff_interval as backoff\nanswer = []\n"
+        "for case in given:\n random.seed(7)\n answer.append(backoff(*case, full_jitter=True))",
+        cases,
+    )
+    assert [exponential_backoff_s(*case, True, random.Random(7).randrange) for case in cases] == theirs
+
+
+@pytest.mark.parametrize(("factor", "full_jitter"), [(1, False), (0.5, True), (1.5, True), (10**6, True)])
+def test_exponential_backoff_never_overflows(factor, full_jitter):
+    assert exponential_backoff_s(factor, 10**9, 600, full_jitter, lambda stop: stop - 1) == 600
+
+
+def test_jitter_of_nothing_asks_for_no_chance():
+    assert exponential_backoff_s(0, 3, 600, True, pytest.fail) == 0

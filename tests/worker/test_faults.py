@@ -23,6 +23,7 @@ from celeriac.documents import Document
 from celeriac.engines import open_broker, open_results
 from celeriac.engines.base import Ack, Broker, Bury, Claim, Commit, EngineOptions, Exchange, Keep, Lease, Owner
 from celeriac.exceptions import OperationalError
+from celeriac.execution.executor import Executor
 from celeriac.retries import Backoff
 from celeriac.testing.faults import (
     ERROR,
@@ -36,10 +37,11 @@ from celeriac.testing.faults import (
     RandomFaults,
     ScriptedFaults,
 )
+from celeriac.worker.board import Board
 from celeriac.worker.courier import Courier, CourierOptions
 from celeriac.worker.leases import DeadChild, LeaseService
 from celeriac.worker.plan import Wishes, make_plan
-from celeriac.worker.slot import run_slot
+from celeriac.worker.pools.workplace import Workplace, run_slot
 from celeriac.worker.starting import register_patiently
 from support.waiting import PATIENCE_S, until
 
@@ -105,9 +107,9 @@ def make_site(tmp_path: Any) -> Iterator[Callable[..., Site]]:
         options = EngineOptions(str(tmp_path))
         recorder = Recorder(open_broker(":memory:", options))
         broker = FaultyBroker(recorder, plan)  # type: ignore[arg-type]
-        app._broker = broker
-        app._results = broker.result_store() if stores == 1 else FaultyResults(open_results(":memory:", options), plan)
-        site = Site(app, plan, broker, recorder, app._results.inner)
+        results = broker.result_store() if stores == 1 else FaultyResults(open_results(":memory:", options), plan)
+        app.stores._broker, app.stores._results = broker, results
+        site = Site(app, plan, broker, recorder, results.inner)
         add_tasks(site)
         sites.append(site)
         return site
@@ -190,9 +192,8 @@ class Crew:
         self.owner = Owner(self.plan.node_id, 1)
         self.courier = Courier(site.app.broker, site.app.results, self.owner, self.plan.queues, options)
         self.leases = LeaseService(self.plan, site.app.broker, site.app.results)
-        self.slot = threading.Thread(
-            target=run_slot, args=(site.app, self.plan.hostname, self.courier), daemon=True, name="slot"
-        )
+        place = Workplace(Executor(site.app, self.plan.hostname, self.courier), self.courier, Board.create(slots=1))
+        self.slot = threading.Thread(target=run_slot, args=(place,), daemon=True, name="slot")
 
     @property
     def alive(self) -> bool:
@@ -320,7 +321,8 @@ def test_two_workers_share_the_work_whatever_goes_wrong(make_site: Callable[...,
             Shared(site.recorder, SQLiteBroker(site.recorder.database)), RandomFaults(seed + 100, error=0.1, lost=0.1)
         )
         second = Courier(second_broker, site.app.results, Owner(first.plan.node_id, 2), first.plan.queues, OPTIONS)
-        slot = threading.Thread(target=run_slot, args=(site.app, "second", second), daemon=True)
+        place = Workplace(Executor(site.app, "second", second), second, Board.create(slots=1))
+        slot = threading.Thread(target=run_slot, args=(place,), daemon=True)
         second.start()
         slot.start()
         expected = send_many(site, seed, 200)

@@ -6,6 +6,7 @@ One file per command, loaded when it is used, so that `--help` and `call` start 
 from __future__ import annotations
 
 import difflib
+import os
 import sys
 from importlib import import_module
 from typing import Any
@@ -13,8 +14,8 @@ from typing import Any
 import click
 
 import celeriac
-from celeriac.cli.context import Context
-from celeriac.exceptions import CeleriacError
+from celeriac.cli.elsewhere import ELSEWHERE
+from celeriac.cli.errors import exit_status
 
 __all__ = ["cli", "main"]
 
@@ -26,9 +27,18 @@ _COMMANDS = {
     "status": "Show workers and queues.",
     "purge": "Delete what waits in queues.",
     "dead": "List, show, retry or drop dead letters.",
+    "shell": "Open Python with the application and its tasks.",
     "handback": "Give everything back to Celery's queues.",
+    "config": "Show settings and where their values came from.",
     "report": "Print what a bug report should say.",
+    "completion": "Print what makes the Tab key complete commands.",
 }
+
+
+class _NotHere(click.ClickException):
+    """One of Celery's commands, and what to do without it."""
+
+    exit_code = 2
 
 
 class _Commands(click.Group):
@@ -42,6 +52,8 @@ class _Commands(click.Group):
         return command
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        if args and args[0] in ELSEWHERE:
+            raise _NotHere(f"celeriac has no {args[0]} in this version: {ELSEWHERE[args[0]]}")
         if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
             near = difflib.get_close_matches(args[0], _COMMANDS, n=1)
             hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(_COMMANDS)}"
@@ -63,53 +75,44 @@ class _Commands(click.Group):
 )
 @click.option("-b", "--broker", metavar="URL", help="Use this broker instead of the application's.")
 @click.option("--result-backend", metavar="URL", help="Use this result store instead of the application's.")
+@click.option("--config", metavar="MODULE", help="Take settings from this module too; they win over the application's.")
 @click.option(
     "--workdir", metavar="FOLDER", type=click.Path(exists=True, file_okay=False), help="Go to this folder first."
 )
+@click.option("-C", "--no-color", is_flag=True, help="No colours, as with NO_COLOR set or without a terminal.")
+@click.option("-q", "--quiet", is_flag=True, help="Only what was asked for: no banner, no notes.")
+@click.option("--loader", metavar="NAME", help="Celery's; celeriac has no loaders, so it has no effect.")
+@click.option("--skip-checks", is_flag=True, help="Celery's; celeriac runs no Django checks.")
 @click.version_option(celeriac.__version__, prog_name="celeriac")
 @click.pass_context
 def cli(
-    context: click.Context, app: str | None, broker: str | None, result_backend: str | None, workdir: str | None
+    context: click.Context,
+    app: str | None,
+    broker: str | None,
+    result_backend: str | None,
+    config: str | None,
+    workdir: str | None,
+    no_color: bool,
+    quiet: bool,
+    loader: str | None,
+    skip_checks: bool,
 ) -> None:
     """A distributed task queue: run workers, send tasks, look at queues."""
+    from celeriac.cli.context import Context
+    from celeriac.cli.output import remark
+
+    if no_color:
+        os.environ["NO_COLOR"] = "1"  # the worker's processes look there too
+    if os.environ.get("NO_COLOR"):
+        context.color = False
     settings = {"broker_url": broker, "result_backend": result_backend}
-    context.obj = Context(app, workdir, {name: value for name, value in settings.items() if value is not None})
+    given = {name: value for name, value in settings.items() if value is not None}
+    context.obj = Context(app, workdir, config, quiet, given)
+    if loader is not None and not quiet:
+        remark("--loader has no effect: celeriac has no loaders, and finds the application by -A alone")
 
 
 def main() -> None:
-    """The `celeriac` script: errors are one line that says what to do, and exit status 1."""
-    try:
-        # Not standalone, click returns the status that a command exits with.
-        sys.exit(cli.main(standalone_mode=False))
-    except click.exceptions.Exit as end:
-        sys.exit(end.exit_code)
-    except click.ClickException as error:
-        _told_in_full(error).show()
-        sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("Stopped; nothing was changed.", err=True)
-        sys.exit(130)
-    except BrokenPipeError:
-        sys.exit(141)
-    except CeleriacError as error:
-        _print_users_error(error)
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(1)
-
-
-def _told_in_full(error: click.ClickException) -> click.ClickException:
-    """Until Celery 5 `-A` could follow the command, and many still write it there."""
-    if isinstance(error, click.NoSuchOption) and error.ctx is not None:
-        for parameter in cli.params:
-            if error.option_name in parameter.opts:
-                example = f"celeriac {error.option_name} {parameter.metavar or ''} {error.ctx.info_name}"
-                return click.UsageError(f"{error.option_name} belongs before the command: {example}", error.ctx)
-    return error
-
-
-def _print_users_error(error: CeleriacError) -> None:
-    """Where the cause is the user's own code, its traceback helps."""
-    from celeriac.loading import AppImportError
-
-    if isinstance(error, AppImportError):
-        error.print_cause()
+    """The `celeriac` script."""
+    # Not standalone, click returns the status that a command exits with.
+    sys.exit(exit_status(lambda: cli.main(standalone_mode=False)))

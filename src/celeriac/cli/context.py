@@ -1,10 +1,10 @@
-"""What the commands share: the application that `-A` names, and how they print."""
+"""What the commands share: the application that `-A` names, and the options before the command."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import click
@@ -13,7 +13,7 @@ from celeriac.app import Celery
 from celeriac.exceptions import AppNotFound, ConfigError
 from celeriac.loading import load_app
 
-__all__ = ["Context", "ago", "counted", "pass_context", "table"]
+__all__ = ["Context", "pass_context", "split_names"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +21,10 @@ class Context:
     """The options before the command."""
 
     app_name: str | None
-    workdir: str | None
-    settings: Mapping[str, Any]
+    workdir: str | None = None
+    config: str | None = None
+    quiet: bool = False
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     def named_app(self) -> str:
         """What `-A` says; raises `AppNotFound` without it."""
@@ -32,6 +34,11 @@ class Context:
                 "tasks.py, or set CELERIAC_APP"
             )
         return self.app_name
+
+    def go_to_workdir(self) -> None:
+        """Relative names mean files there from now on."""
+        if self.workdir is not None:
+            os.chdir(self.workdir)
 
     def load_app(self) -> Celery:
         """The application with all its tasks and a store that others see; raises `ConfigError`."""
@@ -43,44 +50,18 @@ class Context:
         return app
 
     def look_at_app(self) -> Celery:
-        """The application with all its tasks; raises `AppNotFound`."""
-        name = self.named_app()
-        if self.workdir is not None:
-            os.chdir(self.workdir)
-        app = load_app(name)
-        app.conf.update(self.settings)
-        return app
+        """The application with all its tasks, or one without any where `-b` is all there is; raises `AppNotFound`."""
+        self.go_to_workdir()
+        if self.app_name is None and "broker_url" in self.settings:
+            app = Celery("celeriac")
+            app.conf.override(self.settings)
+            return app
+        return load_app(self.named_app(), self.config, self.settings)
 
 
 pass_context = click.make_pass_decorator(Context)
 
 
-def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Columns as wide as they need to be; numbers to the right."""
-    texts = [[str(cell) for cell in row] for row in rows]
-    widths = [max(len(head), *(len(row[index]) for row in texts)) for index, head in enumerate(heads)]
-    numeric = [all(isinstance(row[index], (int, float)) for row in rows) for index in range(len(heads))]
-
-    def line(cells: Sequence[str]) -> str:
-        parts = [
-            cell.rjust(width) if right else cell.ljust(width)
-            for cell, width, right in zip(cells, widths, numeric, strict=True)
-        ]
-        return "  ".join(parts).rstrip()
-
-    return "\n".join([line(heads), *(line(row) for row in texts)])
-
-
-def counted(number: int, noun: str) -> str:
-    """`1 task`, `2 tasks`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def ago(seconds: float | None) -> str:
-    """A span of time, for people."""
-    if seconds is None:
-        return "-"
-    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{max(0.0, seconds):.0f} s"
+def split_names(text: str | None) -> tuple[str, ...]:
+    """`mails, images` as names, each once."""
+    return tuple(dict.fromkeys(name.strip() for name in (text or "").split(",") if name.strip()))

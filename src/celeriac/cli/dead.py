@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from datetime import datetime
 from typing import Any
@@ -10,7 +9,9 @@ from typing import Any
 import click
 
 from celeriac import messages, serialization
-from celeriac.cli.context import Context, ago, counted, pass_context, table
+from celeriac.cli.context import Context, pass_context
+from celeriac.cli.output import ago, counted, json_option, print_json, table
+from celeriac.cli.values import complete_queues
 from celeriac.dead_letters import DeadLetters
 from celeriac.engines.base import DeadLetter
 from celeriac.exceptions import ConfigError, DecodeError
@@ -28,16 +29,16 @@ def command() -> None:
 
 
 @command.command("list")
-@click.option("-Q", "--queue", metavar="NAME", help="Only this queue.")
+@click.option("-Q", "--queue", metavar="NAME", shell_complete=complete_queues, help="Only this queue.")
 @click.option("-n", "--limit", default=20, show_default=True, help="At most so many, newest first.")
-@click.option("-j", "--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 @pass_context
 def list_(context: Context, queue: str | None, limit: int, as_json: bool) -> None:
     """List dead letters, newest first."""
     app = context.load_app()
     letters = DeadLetters(app).list(queue, limit)
     if as_json:
-        click.echo(json.dumps([_as_dict(letter) for letter in letters], indent=2))
+        print_json([_as_dict(letter) for letter in letters])
     elif not letters:
         click.echo("No dead letters.")
     else:
@@ -58,7 +59,7 @@ def list_(context: Context, queue: str | None, limit: int, as_json: bool) -> Non
 @command.command()
 @click.argument("letter_id", type=int)
 @click.option("--raw", is_flag=True, help="Print the message's bytes as they are, nothing else.")
-@click.option("-j", "--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 @pass_context
 def show(context: Context, letter_id: int, raw: bool, as_json: bool) -> None:
     """Show one dead letter: why it is there, its arguments, its traceback."""
@@ -67,7 +68,7 @@ def show(context: Context, letter_id: int, raw: bool, as_json: bool) -> None:
         sys.stdout.buffer.write(letter.raw)
         return
     if as_json:
-        click.echo(json.dumps(_as_dict(letter), indent=2))
+        print_json(_as_dict(letter))
         return
     buried = datetime.fromtimestamp(letter.buried).astimezone().isoformat(sep=" ", timespec="seconds")
     facts = {
@@ -87,7 +88,7 @@ def show(context: Context, letter_id: int, raw: bool, as_json: bool) -> None:
 @command.command()
 @click.argument("letter_ids", type=int, nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="Every letter, or every one of --queue.")
-@click.option("-Q", "--queue", metavar="NAME", help="With --all: only this queue.")
+@click.option("-Q", "--queue", metavar="NAME", shell_complete=complete_queues, help="With --all: only this queue.")
 @pass_context
 def retry(context: Context, letter_ids: tuple[int, ...], everything: bool, queue: str | None) -> None:
     """Send dead letters again, as if for the first time."""
@@ -106,7 +107,7 @@ def retry(context: Context, letter_ids: tuple[int, ...], everything: bool, queue
 @command.command()
 @click.argument("letter_ids", type=int, nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="Every letter, or every one of --queue.")
-@click.option("-Q", "--queue", metavar="NAME", help="With --all: only this queue.")
+@click.option("-Q", "--queue", metavar="NAME", shell_complete=complete_queues, help="With --all: only this queue.")
 @click.option("-f", "--force", is_flag=True, help="Do not ask.")
 @pass_context
 def drop(context: Context, letter_ids: tuple[int, ...], everything: bool, queue: str | None, force: bool) -> None:
@@ -137,11 +138,16 @@ def _arguments(letter: DeadLetter) -> dict[str, Any]:
     message = messages.decode(letter.raw)
     if isinstance(message, Malformed):
         return {"bytes": repr(letter.raw[:200])}
+    # Only to look at: what runs code when it is read (a pickle) is not read for that, whether or not it is accepted.
+    accept = frozenset({message.content_type} if serialization.is_plain(message.content_type) else ())
     try:
-        body = messages.decode_body(message, frozenset({message.content_type}))
+        body = messages.decode_body(message, accept)
     except DecodeError:
         return {"body": repr(message.body[:200])}
-    return {"retries": message.retries, "args": body.args, "kwargs": body.kwargs}
+    shown = {"args": body.args, "kwargs": body.kwargs}
+    if serialization.unencodable(shown) is not None:
+        shown = {name: repr(value) for name, value in shown.items()}
+    return {"retries": message.retries, **shown}
 
 
 def _as_dict(letter: DeadLetter) -> dict[str, Any]:
@@ -154,5 +160,5 @@ def _as_dict(letter: DeadLetter) -> dict[str, Any]:
         "detail": letter.detail,
         "buried": letter.buried,
         "deliveries": letter.deliveries,
-        **json.loads(serialization.dumps(_arguments(letter))),
+        **_arguments(letter),
     }

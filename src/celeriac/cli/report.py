@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import re
 import sqlite3
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -12,32 +11,55 @@ import click
 
 import celeriac
 from celeriac.cli.context import Context, pass_context
+from celeriac.cli.output import json_option, print_json
+from celeriac.settings.censoring import shown
 
 __all__ = ["command"]
 
-_SECRET = re.compile(r"key|password|secret|token", re.IGNORECASE)
-_PASSWORD_IN_URL = re.compile(r"(://[^:/@]*):[^@/]*@")
-
 
 @click.command()
+@json_option
 @pass_context
-def command(context: Context) -> None:
-    """Print what a bug report should say: versions, platform, and settings with secrets masked."""
-    packages = ", ".join(f"{name} {_version(name)}" for name in ("click", "msgspec"))
-    click.echo(f"celeriac:  {celeriac.__version__}")
-    click.echo(f"python:    {platform.python_implementation()} {platform.python_version()}")
-    click.echo(f"platform:  {platform.platform()}")
-    click.echo(f"libraries: {packages}, sqlite {sqlite3.sqlite_version}")
-    if context.app_name is None:
+def command(context: Context, as_json: bool) -> None:
+    """Print what a bug report should say: versions, platform, and settings with secrets masked.
+
+    JSON: celeriac, python, platform, libraries and, with -A, app, folder, broker, results, tasks, settings (as text).
+    """
+    facts = _facts(context)
+    if as_json:
+        print_json(facts)
         return
+    settings = facts.pop("settings", None)
+    if "app" in facts:
+        facts["app"] = f"{facts['app']} (folder {facts.pop('folder')})"
+        facts["tasks"] = ", ".join(facts["tasks"]) or "none"
+    facts["libraries"] = ", ".join(f"{name} {version}" for name, version in facts["libraries"].items())
+    for name, value in facts.items():
+        click.echo(f"{name + ':':<11}{value}")
+    if settings is not None:
+        click.echo("settings:")
+        for name, value in settings.items():
+            click.echo(f"  {name} = {value}")
+
+
+def _facts(context: Context) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "celeriac": celeriac.__version__,
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "platform": platform.platform(),
+        "libraries": {name: _version(name) for name in ("click", "msgspec")} | {"sqlite": sqlite3.sqlite_version},
+    }
+    if context.app_name is None:
+        return facts
     app = context.look_at_app()
-    click.echo(f"app:       {app.main or context.app_name} (folder {app.folder})")
-    click.echo(f"broker:    {app.broker.describe()}")
-    click.echo(f"results:   {app.results.describe()}")
-    click.echo(f"tasks:     {', '.join(sorted(app.tasks)) or 'none'}")
-    click.echo("settings:")
-    for name, value in sorted(app.conf.changed()):
-        click.echo(f"  {name} = {_masked(name, value)}")
+    return facts | {
+        "app": app.main or context.app_name,
+        "folder": app.folder,
+        "broker": app.broker.describe(),
+        "results": app.results.describe(),
+        "tasks": sorted(app.tasks),
+        "settings": {name: shown(name, value) for name, value in sorted(app.conf.changed())},
+    }
 
 
 def _version(package: str) -> str:
@@ -45,11 +67,3 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return "?"
-
-
-def _masked(name: str, value: Any) -> str:
-    if _SECRET.search(name):
-        return "********"
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{key!r}: {_masked(key, item)}" for key, item in value.items()) + "}"
-    return _PASSWORD_IN_URL.sub(r"\1:********@", repr(value))

@@ -43,7 +43,11 @@ def open_broker(url: str, options: EngineOptions) -> Broker:
 
 
 def open_results(url: str, options: EngineOptions) -> ResultStore:
-    """The result store that a URL names, as `open_broker`."""
+    """The result store that a URL names, as `open_broker`; "disabled" names none."""
+    if url.partition(":")[0].lower() == "disabled":
+        from celeriac.engines.disabled import DisabledResults
+
+        return DisabledResults()
     return _engine(url, "result_backend").open_results(url, options)
 
 

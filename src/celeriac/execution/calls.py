@@ -7,14 +7,16 @@ in a `Caller`, which the executor is given.
 from __future__ import annotations
 
 import contextvars
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
     import asyncio
 
-__all__ = ["AsyncCaller", "Call", "Caller", "DirectCaller"]
+__all__ = ["AsyncCaller", "Call", "Caller", "DirectCaller", "run_coroutine"]
+
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +59,44 @@ class DirectCaller:
         """As `Caller.call`."""
         if not call.is_async:
             return call.function(*call.args, **call.kwargs)
+        import asyncio
+
+        if asyncio._get_running_loop() is not None:
+            return run_coroutine(call.function(*call.args, **call.kwargs))
+        return self.runner().run(call.function(*call.args, **call.kwargs), context=contextvars.copy_context())
+
+    def runner(self) -> asyncio.Runner:
+        """The event loop of all coroutine functions, so that clients which belong to a loop can be kept."""
         if self._runner is None:
             import asyncio
 
-            # One loop for all coroutine tasks of the slot, so that clients which belong to a loop can be kept.
             self._runner = asyncio.Runner()
-        return self._runner.run(call.function(*call.args, **call.kwargs), context=contextvars.copy_context())
+        return self._runner
 
     def close(self) -> None:
         """Close the event loop, if a task has needed one."""
         if self._runner is not None:
             self._runner.close()
             self._runner = None
+
+
+def run_coroutine(coroutine: Coroutine[Any, Any, R]) -> R:
+    """Run it to its end, wherever we are.
+
+    Inside a running event loop, which cannot run another one, it runs on a loop and in a thread of its own, with a copy of
+    the context variables; the outer loop stands still meanwhile, as it does for any plain function.
+    """
+    import asyncio
+
+    context = contextvars.copy_context()
+
+    def run() -> R:
+        with asyncio.Runner() as runner:
+            return runner.run(coroutine, context=context)
+
+    if asyncio._get_running_loop() is None:
+        return run()
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1, thread_name_prefix="celeriac-coroutine") as thread:
+        return thread.submit(run).result()

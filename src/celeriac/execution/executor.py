@@ -1,42 +1,56 @@
-"""Running one task: from a lease to a `Commit` that says everything the run caused.
+"""From a lease to a `Commit`: whether its task may run, the run, and all that it caused as one value.
 
 No store is touched here but through the commit, so a run's effects are applied together (or, if the process dies first,
-not at all). Eager mode, tests and workers use the same executor.
+not at all).
 """
 
 from __future__ import annotations
 
 import logging
-import os
-import time
-import traceback
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Protocol
 
-from celeriac import states
+from celeriac import signals, states
 from celeriac.app import Celery
+from celeriac.calling import encode_arguments, make_outgoing, moments, signatures
+from celeriac.canvas import Signature
 from celeriac.clock import utc
 from celeriac.documents import Document, describe_exception
 from celeriac.engines.base import Ack, Bury, Commit, Keep, Lease, Record, Requeue, Settle
-from celeriac.exceptions import DecodeError, EncodeError, NotRegistered, Retry, TaskRevokedError, WorkerLostError
-from celeriac.execution.calls import AsyncCaller, Call, Caller
-from celeriac.execution.outcomes import failure_record
+from celeriac.exceptions import DecodeError, NotRegistered, TaskRevokedError, WorkerLostError
+from celeriac.execution.calls import AsyncCaller, Caller
+from celeriac.execution.failures import safe_repr
+from celeriac.execution.outcomes import extended, failure_record
+from celeriac.execution.run import OneRun, Outcome
 from celeriac.messages import Body, Malformed, Message, Outgoing, decode_body
-from celeriac.request import Context, Run, current_run
+from celeriac.request import Again, Context
+from celeriac.serialization import name_of
 from celeriac.task import Task
 
-__all__ = ["Executor", "Keeper"]
+__all__ = ["Executor", "Keeper", "LeasedRun", "context_of"]
 
 logger = logging.getLogger("celeriac.worker")
 
 #: Since when (seconds since 1970) no worker that took the message knew the task. Foreign workers ignore the header.
 UNKNOWN_SINCE = "celeriac_unknown_since"
 _UNKNOWN_PAUSE_S = 5.0
-#: What stands above a task's own frames in a traceback.
-_NOT_THE_TASKS = (
-    os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep,
-    os.path.join(os.path.dirname(os.__file__), "asyncio") + os.sep,
+_MOST_MISSED = 1000
+#: Headers that are facts of the run as they stand.
+_FACTS = frozenset(
+    {
+        *("parent_id", "group", "group_index", "eta", "expires", "timelimit", "origin", "shadow"),
+        *("replaced_task_nesting", "stamped_headers", "stamps"),
+    }
 )
+#: What one delivery has added and the next must not find.
+_FRESH: Mapping[str, Any] = {"redelivered": None, UNKNOWN_SINCE: None}
+#: Facts by other names, and what is about the message only.
+_NOT_CUSTOM = _FACTS | {
+    *("lang", "task", "id", "root_id", "retries", "ignore_result", "argsrepr", "kwargsrepr", "compression"),
+    *("redelivered", UNKNOWN_SINCE),
+}
+_EMBEDDED = frozenset({"callbacks", "errbacks", "chain", "chord"})
 
 
 class Keeper(Protocol):
@@ -59,22 +73,30 @@ class Executor:
         self._missed: set[str] = set()
 
     def execute(self, lease: Lease, caller: Caller) -> Commit:
-        """Run it, and say how it ended. Raises nothing, whatever the task does."""
-        run = self.prepare(lease)
-        return run if isinstance(run, Commit) else run.execute(caller)
+        """Run it, and say how it ended. Raises nothing, whatever the task and its message do."""
+        try:
+            run = self.prepare(lease)
+            return run if isinstance(run, Commit) else run.commit(run.execute(caller))
+        except Exception as error:
+            return self._unforeseen(lease, error)
 
     async def execute_async(self, lease: Lease, caller: AsyncCaller) -> Commit:
         """As `execute`, for the coroutines of one event loop. What may block on the store runs in a thread."""
         import asyncio
 
-        run = await asyncio.to_thread(self.prepare, lease) if self._may_block(lease) else self.prepare(lease)
-        return run if isinstance(run, Commit) else await run.execute_async(caller)
+        try:
+            run = await asyncio.to_thread(self.prepare, lease) if self._may_block(lease) else self.prepare(lease)
+            return run if isinstance(run, Commit) else run.commit(await run.execute_async(caller))
+        except Exception as error:
+            return self._unforeseen(lease, error)
 
-    def prepare(self, lease: Lease) -> OneRun | Commit:
+    def prepare(self, lease: Lease) -> LeasedRun | Commit:
         """The run of a lease, or at once the commit where there is nothing to run. Marks an at-most-once run as begun."""
         message = lease.message
         if isinstance(message, Malformed):
             logger.error("Buried a message of queue %s that cannot be read: %s", lease.queue, message.reason)
+            if signals.task_rejected.receivers:
+                signals.task_rejected.send(sender=self._app, message=message, exc=DecodeError(message.reason))
             return self._buried(lease, message.reason, DecodeError(message.reason))
         now = self._app.clock.time()
         if message.expires is not None and message.expires.timestamp() <= now:
@@ -91,36 +113,61 @@ class Executor:
         except DecodeError as error:
             logger.error("Buried task %s[%s]: %s", message.task, message.id, error)
             return self._buried(lease, str(error), error)
-        if message.headers.get("ignore_result") is None and self._ignores_result(task):
+        if message.headers.get("ignore_result") is None and task.ignores_result:
             message = message.with_headers(ignore_result=True)  # its producer, who knows only the name, left that to us
-        if lease.begun or not self._may_begin(lease, task):
+        if lease.begun or not (self._at_least_once(task) or self._keeper.begin(lease)):
             reason = "an earlier worker had begun this at-most-once run (acks_late=False) and did not end it"
             return self._buried(lease, reason, WorkerLostError(reason))
-        return OneRun(self, lease, message, task, body)
-
-    def _may_begin(self, lease: Lease, task: Task[..., Any]) -> bool:
-        return self._at_least_once(task) or self._keeper.begin(lease)
+        logger.info("Task %s[%s] received", message.task, message.id)
+        context = context_of(message, body, hostname=self._hostname, queue=lease.queue, deliveries=lease.deliveries)
+        if signals.task_received.receivers:
+            signals.task_received.send(sender=self._app, request=context)
+        return LeasedRun(self._app, self._hostname, task, context, body, lease, message, self._keeper)
 
     def _may_block(self, lease: Lease) -> bool:
         task = None if isinstance(lease.message, Malformed) else self._app.tasks.get(lease.message.task)
         return task is not None and not self._at_least_once(task)
 
     def _at_least_once(self, task: Task[..., Any]) -> bool:
-        return bool(self._app.conf.task_acks_late if task.acks_late is None else task.acks_late)
-
-    def _ignores_result(self, task: Task[..., Any]) -> bool:
-        return bool(self._app.conf.task_ignore_result if task.ignore_result is None else task.ignore_result)
+        return bool(self._app.conf["task_acks_late"] if task.acks_late is None else task.acks_late)
 
     def _buried(self, lease: Lease, reason: str, error: BaseException) -> Commit:
-        record = failure_record(lease.message, lease.token, error, self._app.result_ttl_s, self._now())
+        record = failure_record(
+            lease.message, lease.token, error, self._app.encode_document, self._app.failure_ttl_s, self._now()
+        )
         return Commit(lease.token, Bury(reason), record)
+
+    def _unforeseen(self, lease: Lease, error: Exception) -> Commit:
+        """The end of a message around whose run something raised: it must not end its slot, and that of the next worker."""
+        reason = f"celeriac could not run it to its end: {safe_repr(error)}"
+        logger.critical("Buried a message of queue %s: %s", lease.queue, reason, exc_info=error)
+        try:
+            return self._buried(lease, reason, error)
+        except Exception:  # what is wrong may be with results
+            logger.exception("The failure of a message of queue %s could not be stored", lease.queue)
+            return Commit(lease.token, Bury(reason))
 
     def _expired(self, lease: Lease, message: Message) -> Commit:
         logger.info("Discarding revoked task: %s[%s] (expired at %s)", message.task, message.id, message.expires)
-        document = Document(
-            message.id, states.REVOKED, describe_exception(TaskRevokedError("expired")), date_done=self._now()
-        )
-        return Commit(lease.token, Ack(), self._record(lease, message, document))
+        try:
+            body = decode_body(message, self._app.accept)
+        except DecodeError:  # it would have been buried; now it has expired
+            body = Body([], {})
+        context = context_of(message, body, hostname=self._hostname, queue=lease.queue)
+        if signals.task_revoked.receivers:
+            signals.task_revoked.send(
+                sender=self._app.tasks.get(message.task), request=context, terminated=False, signum=None, expired=True
+            )
+        record = None
+        if not context.ignore_result:
+            described = describe_exception(TaskRevokedError("expired"), self._app.conf.result_serializer)
+            document = Document(
+                message.id, states.REVOKED, described, date_done=self._now(), parent_id=context.parent_id
+            )
+            if self._app.conf.result_extended:
+                document = extended(document, context)
+            record = Record(message.id, self._app.encode_document(document), self._app.result_ttl_s, lease.token)
+        return Commit(lease.token, Ack(), record)
 
     def _unknown(self, lease: Lease, message: Message, now: float) -> Commit:
         """In a rolling deploy the worker that knows the task may be seconds away, so it waits before it is buried."""
@@ -132,6 +179,8 @@ class Executor:
             logger.error("Buried task %s[%s]: %s", message.task, message.id, reason)
             return self._buried(lease, reason, NotRegistered(message.task))
         if message.task not in self._missed:
+            if len(self._missed) >= _MOST_MISSED:  # names come from outside, and there may be any number of them
+                self._missed.clear()
             self._missed.add(message.task)
             logger.error(
                 "Received a task that is not registered here: %r. It waits up to %s for a worker that has it. "
@@ -139,201 +188,168 @@ class Executor:
                 message.task,
                 timedelta(seconds=wait_s),
             )
+        if signals.task_unknown.receivers:
+            signals.task_unknown.send(
+                sender=self._app, message=message, exc=NotRegistered(message.task), name=message.task, id=message.id
+            )
         later = now + min(_UNKNOWN_PAUSE_S, since + wait_s - now)
         again = Outgoing(message.with_headers(**{UNKNOWN_SINCE: since}), lease.queue, later)
         return Commit(lease.token, Ack(), messages=(again,))
-
-    def _record(self, lease: Lease, message: Message, document: Document) -> Record | None:
-        if message.headers.get("ignore_result"):
-            return None
-        return Record(message.id, document.encode(), self._app.result_ttl_s, lease.token)
 
     def _now(self) -> str:
         return utc(self._app.clock.time()).isoformat()
 
 
-class OneRun:
-    """One execution of a task's function, and how it ended."""
+class LeasedRun(OneRun):
+    """A run whose effects are committed under a lease."""
 
-    def __init__(self, executor: Executor, lease: Lease, message: Message, task: Task[..., Any], body: Body) -> None:
-        self._executor = executor
+    def __init__(
+        self,
+        app: Celery,
+        hostname: str,
+        task: Task[..., Any],
+        context: Context,
+        body: Body,
+        lease: Lease,
+        message: Message,
+        keeper: Keeper,
+    ) -> None:
+        super().__init__(app, hostname, task, context, body)
         self._lease = lease
         self._message = message
-        self._task = task
-        self._body = body
-        self._name = f"{message.task}[{message.id}]"
-        self._run = Run(task.name, _context(executor._hostname, lease, message, body), message, lease.queue, self)
+        self._keeper = keeper
 
-    def execute(self, caller: Caller) -> Commit:
-        """Call the function, and say how it ended."""
-        call = self._begin()
-        token = current_run.set(self._run)
-        try:
-            value = caller.call(call)
-        except BaseException as error:  # also SystemExit and CancelledError: a task must not end its worker
-            return self._raised(error)
-        finally:
-            current_run.reset(token)
-        return self._succeeded(value)
+    def commit(self, outcome: Outcome) -> Commit:
+        """All that the run caused."""
+        return Commit(self._lease.token, outcome.settle, outcome.record, tuple(self.run.publish))
 
-    async def execute_async(self, caller: AsyncCaller) -> Commit:
-        """As `execute`, for a coroutine of the pool's event loop."""
-        call = self._begin()
-        token = current_run.set(self._run)
-        try:
-            value = await caller.call(call)
-        except BaseException as error:
-            return self._raised(error)
-        finally:
-            current_run.reset(token)
-        return self._succeeded(value)
+    def _token(self) -> int:
+        return self._lease.token
 
-    def _begin(self) -> Call:
-        logger.info("Task %s received", self._name)
-        if self._track_started():
-            self.progress(
-                Document(self._message.id, states.STARTED, {"pid": os.getpid(), "hostname": self._executor._hostname})
-            )
-        self._began = time.perf_counter()
-        return Call(self._task.run, self._body.args, self._body.kwargs, self._task.is_async, self._lease.token)
+    def store(self, record: Record) -> None:
+        self._keeper.report(Commit(self._lease.token, Keep(), record))
 
-    def progress(self, document: Document) -> None:
-        record = self._executor._record(self._lease, self._message, document)
-        if record is not None:
-            self._executor._keeper.report(Commit(self._lease.token, Keep(), record))
+    def record(self, document: Document) -> Record:
+        return Record(document.task_id, self.app.encode_document(document), self._ttl_s(document), self._lease.token)
 
-    def _track_started(self) -> bool:
-        wanted = self._task.track_started
-        return bool(self._executor._app.conf.task_track_started if wanted is None else wanted)
+    def repeat(self, again: Again) -> None:
+        self._retried = True
+        self.run.publish[:] = [
+            one for one in self.run.publish if one.message.id != self.id
+        ]  # asked for twice, the last counts
+        self.run.publish.append(self._repetition(again))
 
-    def _raised(self, error: BaseException) -> Commit:
-        return self._retried(error) if isinstance(error, Retry) else self._failed(error)
+    def _repetition(self, again: Again) -> Outgoing:
+        options, message = dict(again.options), self._message
+        options["countdown"] = options.get("countdown") or None  # 0 is at once, not "at this time"
+        eta, expires = moments(options, self.app)
+        changes: dict[str, Any] = {
+            "retries": again.retries,
+            "eta": eta.isoformat() if eta else None,
+            **_FRESH,
+            **(options.get("headers") or {}),
+        }
+        if expires is not None:
+            changes["expires"] = expires.isoformat()
+        if "time_limit" in options or "soft_time_limit" in options:
+            hard = options.get("time_limit", self.context.time_limit)
+            soft = options.get("soft_time_limit", self.context.soft_time_limit)
+            changes["timelimit"] = [hard, soft]
+        if options.get("shadow") is not None:
+            changes["shadow"] = options["shadow"]
+        message = message.with_headers(**changes)
+        body = self._changed_body(again)
+        if body is not None or options.get("serializer") is not None:
+            serializer = options.get("serializer") or name_of(message.content_type)
+            compression = options.get("compression") or message.headers.get("compression")
+            message = message.with_body(encode_arguments(self.task.name, body or self.body, serializer, compression))
+        if options.get("priority") is not None:
+            message = message.with_priority(options["priority"])
+        route = {name: options[name] for name in ("queue", "exchange", "routing_key") if options.get(name) is not None}
+        queue = self._lease.queue
+        if route:
+            queue = self.app.route(route, self.task.name, self.body.args, self.body.kwargs, self.task)["queue"]
+        return Outgoing(message, queue, eta.timestamp() if eta else None)
 
-    def _succeeded(self, value: Any) -> Commit:
-        runtime_s = time.perf_counter() - self._began
-        try:
-            record = self._record(states.SUCCESS, value)
-        except EncodeError as error:
-            return self._failed(EncodeError(f"the return value of {self._task.name} cannot be stored: {error}"))
-        if logger.isEnabledFor(logging.INFO):
-            logger.info("Task %s succeeded in %ss: %.100s", self._name, round(runtime_s, 6), _repr(value))
-        return self._commit(Ack(), record)
-
-    def _retried(self, retry: Retry) -> Commit:
-        if not self._run.publish:
-            return self._failed(retry)  # raised by hand, not by self.retry(): nothing would run again
-        reason = retry.exc if retry.exc is not None else retry
-        trace = _format(reason) if reason.__traceback__ is not None else None
-        logger.info("Task %s retry: %s", self._name, retry)
-        return self._commit(Ack(), self._record(states.RETRY, describe_exception(reason), trace, done=False))
-
-    def _failed(self, error: BaseException) -> Commit:
-        trace = _format(error)
-        expected = isinstance(error, self._task.throws) if self._task.throws else False
-        if expected:
-            logger.info("Task %s raised expected: %r", self._name, error)
-        else:
-            logger.error("Task %s raised unexpected: %r\n%s", self._name, error, trace.rstrip())
-        settle: Settle = Ack() if expected else Bury(_repr(error), trace)
-        record = None
-        if self._wants_errors():
-            record = self._always_record(
-                Document(
-                    self._message.id,
-                    states.FAILURE,
-                    describe_exception(error),
-                    trace,
-                    self._executor._now(),
-                    self._children(),
-                    self._run.context.parent_id,
-                )
-            )
-        self._run.publish.clear()  # a retry that was asked for by a run that then failed
-        return self._commit(settle, record)
-
-    def _wants_errors(self) -> bool:
-        if not self._message.headers.get("ignore_result"):
-            return True
-        wanted = self._task.store_errors_even_if_ignored
-        return bool(self._executor._app.conf.task_store_errors_even_if_ignored if wanted is None else wanted)
-
-    def _record(self, status: str, result: Any, trace: str | None = None, *, done: bool = True) -> Record | None:
-        if self._message.headers.get("ignore_result"):
+    def _changed_body(self, again: Again) -> Body | None:
+        embed = dict(self.body.embed)
+        for option, name in (("link", "callbacks"), ("link_error", "errbacks")):
+            if option in again.options:
+                embed[name] = signatures(option, again.options[option])
+        if again.args is None and embed == self.body.embed:
             return None
-        return self._always_record(
-            Document(
-                self._message.id,
-                status,
-                result,
-                trace,
-                self._executor._now() if done else None,
-                self._children(),
-                self._run.context.parent_id,
-            )
+        if again.args is None:
+            return Body(self.body.args, self.body.kwargs, embed)
+        return Body(again.args, again.kwargs or {}, embed)
+
+    def follow(self, signature: Signature[Any], args: Sequence[Any]) -> None:
+        merged_args, kwargs, options = signature.merged(args, {}, {})
+        if self.app.conf["task_inherit_parent_priority"]:
+            options.setdefault("priority", (self.context.delivery_info or {}).get("priority"))
+        task = self.app.tasks.get(signature.task)
+        outgoing = make_outgoing(self.app, signature.task, list(merged_args), dict(kwargs), options, task)
+        self.run.publish.append(outgoing)
+        if self.task.trail and outgoing.message.id != self.id:
+            self.context.children.append(self.app.AsyncResult(outgoing.message.id))
+
+    def drop_what_follows(self) -> None:
+        dropped = {one.message.id for one in self.run.publish}
+        self.context.children[:] = [child for child in self.context.children if child.id not in dropped]
+        self.run.publish.clear()
+
+    def give_back(self) -> Settle:
+        # To the tail: at its head it would keep the queue to itself. A requeue would either not tell the next run or count
+        # as a crash.
+        self.run.publish.append(
+            Outgoing(self._message.with_headers(**{**_FRESH, "redelivered": True}), self._lease.queue)
         )
+        return Ack()
 
-    def _always_record(self, document: Document) -> Record:
-        return Record(document.task_id, document.encode(), self._executor._app.result_ttl_s, self._lease.token)
 
-    def _children(self) -> list[Any]:
-        return [[[child.id, None], None] for child in self._run.context.children]
-
-    def _commit(self, settle: Settle, record: Record | None) -> Commit:
-        return Commit(self._lease.token, settle, record, tuple(self._run.publish))
+def context_of(message: Message, body: Body, *, hostname: str, queue: str, deliveries: int = 1) -> Context:
+    """The facts of a run, from its message."""
+    headers, properties = message.headers, message.properties
+    facts: dict[str, Any] = {
+        "id": message.id,
+        "task": message.task,
+        "args": body.args,
+        "kwargs": body.kwargs,
+        "retries": message.retries,
+        "root_id": headers.get("root_id") or message.id,
+        "hostname": hostname,
+        "correlation_id": message.id,
+        "ignore_result": bool(headers.get("ignore_result")),
+        "called_directly": False,
+        "delivery_info": {
+            "exchange": "",
+            "routing_key": queue,
+            "priority": message.priority,
+            # The header is Celery's, of a message that one of its workers had taken and has given back.
+            "redelivered": deliveries > 1 or headers.get("redelivered") is True,
+        },
+        "properties": properties,
+    }
+    for name in _FACTS.intersection(headers):
+        facts[name] = headers[name]
+    for name in _EMBEDDED.intersection(body.embed):
+        facts[name] = body.embed[name]
+    if facts.get("replaced_task_nesting", 0) is None:
+        del facts["replaced_task_nesting"]
+    if facts.get("timelimit"):
+        facts["time_limit"], facts["soft_time_limit"] = [*facts["timelimit"], None, None][:2]
+    if "reply_to" in properties:
+        facts["reply_to"] = properties["reply_to"]
+    custom = headers.keys() - _NOT_CUSTOM
+    if custom:
+        facts["headers"] = {name: value for name, value in headers.items() if name in custom}
+    return Context(**facts)
 
 
 def _refuse_workflows(body: Body) -> None:
     """Running the task and dropping what should follow it would lose that without a word."""
-    follow = [name for name, value in body.embed.items() if value]
+    follow = [name for name in ("chain", "chord") if body.embed.get(name)]
     if follow:
         raise DecodeError(
-            f"the message has {', '.join(follow)}, which this version of celeriac cannot go on with; "
+            f"the message has a {' and a '.join(follow)}, which this version of celeriac cannot go on with; "
             "a Celery worker can: keep workflows on a queue of their own, or send it without"
         )
-
-
-def _context(hostname: str, lease: Lease, message: Message, body: Body) -> Context:
-    headers = message.headers
-    return Context(
-        id=message.id,
-        args=body.args,
-        kwargs=body.kwargs,
-        retries=message.retries,
-        root_id=headers.get("root_id") or message.id,
-        parent_id=headers.get("parent_id"),
-        eta=headers.get("eta"),
-        expires=headers.get("expires"),
-        origin=headers.get("origin"),
-        hostname=hostname,
-        reply_to=message.properties.get("reply_to"),
-        correlation_id=message.id,
-        ignore_result=bool(headers.get("ignore_result")),
-        called_directly=False,
-        delivery_info={
-            "exchange": "",
-            "routing_key": lease.queue,
-            "priority": message.priority,
-            # The header is Celery's, of a message that one of its workers had taken and has given back.
-            "redelivered": lease.deliveries > 1 or headers.get("redelivered") is True,
-        },
-        headers=dict(headers),
-    )
-
-
-def _format(error: BaseException) -> str:
-    """The traceback as text, from the task's own first frame on."""
-    trace = error.__traceback__
-    while (
-        trace is not None and trace.tb_frame.f_code.co_filename.startswith(_NOT_THE_TASKS) and trace.tb_next is not None
-    ):
-        trace = trace.tb_next
-    text = "".join(traceback.format_exception(type(error), error, trace))
-    # Half characters, as in undecodable file names, could be written to no log file.
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def _repr(value: Any) -> str:
-    try:
-        return repr(value)
-    except Exception as error:  # the task's own __repr__, which must not end the worker
-        return f"<{type(value).__qualname__}, whose repr raises {type(error).__name__}>"

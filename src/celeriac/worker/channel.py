@@ -6,6 +6,7 @@ Both ends are the worker's own processes, made by itself; nothing from outside r
 from __future__ import annotations
 
 import array
+import os
 import pickle
 import socket
 import struct
@@ -66,6 +67,8 @@ class Channel:
                 for level, kind, data in ancillary:
                     if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
                         fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
+            for fd in fds:
+                os.set_inheritable(fd, False)  # what a task starts by exec has no business with them
             return pickle.loads(self._read(_LENGTH.unpack(head)[0])), list(fds)
         except OSError:
             raise Closed from None

@@ -2,7 +2,7 @@
 
 It claims leases into an inbox, slots run them, and it settles their commits, both in one exchange. In steady state that is
 one round trip per batch. What it holds unstarted is never more than the slots can start within some milliseconds: the
-batch follows how long tasks have been taking, and when one overruns, what has not started goes back.
+batch follows how long tasks have been taking, and when all slots are busy for longer, what has not started goes back.
 
 Crash points. After a claim, before its answer: the messages are leased to this child, which adopts them after the error.
 After a run, before its commit: the run is repeated (at least once). After a commit, before its answer: repeating the commit
@@ -39,17 +39,24 @@ class CourierOptions:
     ahead_s: float = 0.02
     #: ... and no more than this many.
     most_ahead: int = 256
-    #: A run that takes longer than this has what waits behind it given back.
+    #: When no slot has begun anything for longer than this, what waits behind the runs is given back.
     overrun_s: float = 0.1
-    #: Finished work waits for company at most this long while the slot is busy.
+    #: Finished work waits for company at most this long while the slots are busy.
     flush_s: float = 0.01
     #: An idle child looks by itself this often, should a wake-up have been lost.
     look_s: float = 1.0
+    #: What may run alone waits this long for the others to end, and is alone this long at most.
+    alone_s: float = 10.0
     backoff: Backoff = field(default_factory=Backoff)
 
 
 class Courier:
-    """Claims and settles for one slot. `next`, `settle` and `report` are called by the slot; `stop` by any thread."""
+    """Claims and settles for some slots. Thread-safe.
+
+    A slot in a thread waits in `next`; an event loop is told by `on_delivery` (from any thread) and fetches with `take`.
+    With `allowance` it claims no more than so many in all, and ends by itself when they are settled. A message of
+    `last_delivery` has its last chance: several slots die together, so it runs alone, that no innocent one is buried for it.
+    """
 
     def __init__(
         self,
@@ -59,6 +66,11 @@ class Courier:
         queues: tuple[str, ...],
         options: CourierOptions | None = None,
         monotonic: Callable[[], float] = time.monotonic,
+        *,
+        slots: int = 1,
+        allowance: int | None = None,
+        last_delivery: int | None = None,
+        on_delivery: Callable[[], None] | None = None,
     ) -> None:
         self._broker = broker
         self._results = None if broker.shares_store_with(results) else results
@@ -70,9 +82,20 @@ class Courier:
         self._outbox: deque[Commit] = deque()
         #: Tokens leased to this child whose commit has not been applied.
         self._held: set[int] = set()
-        # Counted by one thread each: leases put into the inbox, taken back out of it, and settled by the slot.
-        self._delivered = self._taken_back = self._settled = 0
-        self._running_since: float | None = None
+        self._slots = slots
+        self._allowance = allowance
+        self._last_delivery = last_delivery if slots > 1 else None
+        #: What waits to run alone, the token of what does, and since when.
+        self._suspects: deque[Lease] = deque()
+        self._alone: int | None = None
+        self._alone_since = 0.0
+        self._on_delivery = on_delivery
+        #: Tokens put into the inbox and neither taken back out of it nor settled by a slot. A lease on its way from the
+        #: inbox to a slot is seen in neither, but here.
+        self._out: set[int] = set()
+        #: When the runs in progress have begun, by token, and the newest of them.
+        self._begun: dict[int, float] = {}
+        self._newest_begun = 0.0
         self._usual_s = 1.0
         self._stopping = threading.Event()
         self._asked = threading.Event()
@@ -84,7 +107,7 @@ class Courier:
         self.lost = 0
         self._thread = threading.Thread(target=self._deliver_until_stopped, name="celeriac-courier", daemon=True)
 
-    # ── for the slot ─────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── for the slots ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def start(self) -> None:
         """Begin to claim."""
@@ -93,18 +116,35 @@ class Courier:
     def next(self) -> Lease | None:
         """The next lease to run; None when there will be no more."""
         lease = self._inbox.get()
-        if lease is not None:
-            self._running_since = self._monotonic()
+        if lease is None:
+            self._inbox.put(None)  # for the next slot
+            return None
+        self._begun[lease.token] = self._newest_begun = self._monotonic()
         return lease
 
+    def take(self, limit: int) -> list[Lease] | None:
+        """Up to so many leases to run, without waiting; None when there will be no more."""
+        leases: list[Lease] = []
+        while len(leases) < limit:
+            try:
+                lease = self._inbox.get_nowait()
+            except queue.Empty:
+                break
+            if lease is None:
+                self._inbox.put(None)
+                return leases or None
+            self._begun[lease.token] = self._newest_begun = self._monotonic()
+            leases.append(lease)
+        return leases
+
     def settle(self, commit: Commit) -> None:
-        """Hand over the outcome of the lease that `next` gave."""
-        began, self._running_since = self._running_since, None
+        """Hand over the outcome of a lease that `next` or `take` gave."""
+        began = self._begun.pop(commit.token, None)
         if began is not None:
             # Half of the newest run: fast to learn that tasks have become long, which is the costly mistake.
             self._usual_s += (self._monotonic() - began - self._usual_s) / 2
         self._outbox.append(commit)
-        self._settled += 1
+        self._out.discard(commit.token)
         if self._inbox.qsize() <= self._batch() // 2:
             self._ask()
 
@@ -139,13 +179,15 @@ class Courier:
         ended = False
         while True:
             self._asked.clear()
-            if self._stopping.is_set():
+            if self._stopping.is_set() or self.spent:
                 # In every pass: an outage may have left leases to adopt. The None goes out with them, and in again.
                 self._give_back("the worker is stopping")
                 self._inbox.put(None)
+                self._announce()
                 ended = True
             elif self._overrun():
-                self._give_back("the task before it takes long")
+                self._give_back("the tasks before it take long")
+            self._begin_alone()
             commits = self._drain()
             claim = None if ended or self._singly else self._wish()
             next_due_s = None
@@ -158,39 +200,77 @@ class Courier:
                     self._pause()
                     continue
                 self._take(commits, answer)
+                if answer.leases and self._has_free_slot():
+                    continue  # there may be more; and only who asks and gets nothing is woken
                 next_due_s = answer.next_due_s
             if ended and not self._outbox and not self._held:
                 return
             self._sleep(next_due_s)
 
+    @property
+    def spent(self) -> bool:
+        """Whether the allowance is used up and nothing of it is left to run."""
+        return self._allowance is not None and self._allowance <= 0 and not self._out
+
     def _wish(self) -> Claim | None:
-        """How much to claim: nothing while the slot has enough for the next milliseconds."""
+        """How much to claim: nothing while the slots have enough for the next milliseconds."""
         batch, unstarted = self._batch(), self._inbox.qsize()
-        if self._idle():
-            return Claim(self._queues, batch, park=True)
+        if self._is_quarantine():
+            return None
+        if self._has_free_slot():
+            free = self._slots - (len(self._out) - unstarted)
+            return self._claim(max(free, batch) - unstarted, park=True)
         if batch == 1 or unstarted > batch // 2 or self._overrun():
             return None
-        return Claim(self._queues, batch - unstarted)
+        return self._claim(batch - unstarted)
+
+    def _is_quarantine(self) -> bool:
+        """Whether something runs alone, or is about to."""
+        if self._suspects:
+            return True
+        return self._alone in self._out and self._monotonic() - self._alone_since < self._options.alone_s
+
+    def _begin_alone(self) -> None:
+        """Let one of those that are to run alone begin, if it is its turn."""
+        if not self._suspects:
+            return
+        waited_long = self._monotonic() - self._alone_since >= self._options.alone_s
+        if not self._out or (waited_long and self._has_free_slot()):
+            lease = self._suspects.popleft()
+            self._alone, self._alone_since = lease.token, self._monotonic()
+            self._bring(lease)
+            self._announce()
+
+    def _claim(self, limit: int, *, park: bool = False) -> Claim | None:
+        limit = min(limit, self._options.most_ahead)
+        if self._allowance is not None:
+            limit = min(limit, self._allowance)
+        return Claim(self._queues, limit, park) if limit > 0 else None
 
     def _batch(self) -> int:
-        return max(1, min(self._options.most_ahead, int(self._options.ahead_s / max(self._usual_s, 1e-6))))
+        """How many runs all slots together can begin within the time we plan ahead."""
+        startable = int(self._slots * self._options.ahead_s / max(self._usual_s, 1e-6))
+        return max(1, min(self._options.most_ahead, startable))
 
-    def _idle(self) -> bool:
-        """Whether the slot has nothing. Counted: a lease on its way from the inbox to the slot is seen in neither."""
-        return self._delivered == self._taken_back + self._settled
+    def _has_free_slot(self) -> bool:
+        """Whether some slot has nothing to run."""
+        return len(self._out) < self._slots
 
     def _overrun(self) -> bool:
-        began = self._running_since
-        return began is not None and self._monotonic() - began > self._options.overrun_s
+        return len(self._begun) >= self._slots and self._monotonic() - self._newest_begun > self._options.overrun_s
 
     def _give_back(self, why: str) -> None:
+        while self._suspects:
+            self._outbox.append(Commit(self._suspects.popleft().token, Requeue()))
         while True:
             try:
                 lease = self._inbox.get_nowait()
             except queue.Empty:
                 return
             if lease is not None:
-                self._taken_back += 1
+                self._out.discard(lease.token)
+                if self._allowance is not None:
+                    self._allowance += 1
                 logger.debug("Gave back %s: %s", lease.message.id, why)
                 self._outbox.append(Commit(lease.token, Requeue()))
 
@@ -243,6 +323,7 @@ class Courier:
         for lease in self._broker.held(self._owner):
             if lease.token not in known:
                 self._hand_over(lease)
+        self._announce()
 
     def _take(self, commits: list[Commit], answer: Exchange) -> None:
         for commit, applied in zip(commits, answer.applied, strict=True):
@@ -257,18 +338,35 @@ class Courier:
         self._uncertain = False
         for lease in answer.leases:
             self._hand_over(lease)
+        if answer.leases:
+            self._announce()
 
     def _hand_over(self, lease: Lease) -> None:
         self._held.add(lease.token)
-        self._delivered += 1
+        if self._last_delivery is not None and lease.deliveries >= max(2, self._last_delivery):
+            if not self._suspects:
+                self._alone_since = self._monotonic()
+            self._suspects.append(lease)
+            self._ask()
+        else:
+            self._bring(lease)
+
+    def _bring(self, lease: Lease) -> None:
+        self._out.add(lease.token)
+        if self._allowance is not None:
+            self._allowance -= 1
         self._inbox.put(lease)
 
+    def _announce(self) -> None:
+        if self._on_delivery is not None:
+            self._on_delivery()
+
     def _sleep(self, next_due_s: float | None) -> None:
-        """Until there is something to do: asked by the slot, woken by a publisher, or time."""
+        """Until there is something to do: asked by a slot, woken by a publisher, or time."""
         if self._asked.is_set() or self._singly:  # what goes singly has claimed nothing, so nobody would wake us
             return
         options = self._options
-        if self._idle():
+        if self._has_free_slot():
             timeout_s = options.look_s if next_due_s is None else min(options.look_s, next_due_s)
         elif self._outbox:
             timeout_s = options.flush_s

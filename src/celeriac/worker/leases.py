@@ -11,7 +11,8 @@ import logging
 import queue
 import random
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from threading import Event, Thread
 
 from celeriac.clock import SYSTEM_CLOCK, Clock, utc
@@ -29,12 +30,16 @@ _LOOK_FOR_DEAD_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class DeadChild:
-    """A child that has ended; `running` are the tokens of what it was running. Not `counted` when we ended it."""
+    """A child that has ended; `running` are the tokens of what it was running. Not `counted` when we ended it.
+
+    `timed_out` has the hard time limits, by token, of the runs because of which we did.
+    """
 
     number: int
     running: frozenset[int]
     cause: str
     counted: bool = True
+    timed_out: Mapping[int, float] = field(default_factory=dict)
 
 
 _DEAD_NODE = DeadChild(number=0, running=frozenset(), cause="its worker died")
@@ -145,9 +150,11 @@ class LeaseService:
             running=running,
             counted=death.counted,
             max_deliveries=self._plan.max_deliveries,
-            ttl_s=self._plan.result_ttl_s,
+            encode=self._plan.encode_document,
+            ttl_s=self._plan.failure_ttl_s,
             cause=death.cause,
             now=utc(self._clock.time()).isoformat(),
+            limit_s=None if lease.previous is None else death.timed_out.get(lease.previous),
         )
 
     def _note(self, error: Exception | None) -> None:

@@ -14,9 +14,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from celeriac.app import Celery
-from celeriac.engines import DEFAULT_URL, open_broker, open_results
+from celeriac.documents import Document
+from celeriac.engines import open_broker, open_results
 from celeriac.engines.base import Broker, EngineOptions, Node, ResultStore
 from celeriac.exceptions import ConfigError
+from celeriac.worker.logs import LogSettings
+from celeriac.worker.names import node_name
+from celeriac.worker.pools import POOLS
+from celeriac.worker.processors import available_processors
 
 __all__ = ["Plan", "Wishes", "make_plan"]
 
@@ -26,7 +31,10 @@ class Wishes:
     """The command line's part. None means: as the application's settings say."""
 
     app: str
-    workdir: str | None = None
+    #: A module of settings that win over the application's.
+    config: str | None = None
+    #: No banner.
+    quiet: bool = False
     hostname: str | None = None
     queues: tuple[str, ...] = ()
     excluded_queues: tuple[str, ...] = ()
@@ -54,15 +62,30 @@ class Plan:
     broker_options: EngineOptions
     result_url: str | None
     result_options: EngineOptions
-    log_format: str
+    log: LogSettings
     redirect_level: str | None
     acks_late: bool
     max_deliveries: int
-    result_ttl_s: float | None
+    failure_ttl_s: float | None
+    result_serializer: str
+    result_compression: str | None
     lease_s: float
     grace_s: float
     dead_max_age_s: float
     dead_max_size: int
+    #: After so many runs, or with so much memory, a child is replaced.
+    most_runs: int | None = None
+    most_memory_kib: int | None = None
+
+    @property
+    def children(self) -> list[str]:
+        """The names of the processes that run tasks."""
+        return POOLS[self.pool].children(self.concurrency)
+
+    @property
+    def slots(self) -> int:
+        """How many tasks each of them runs at a time."""
+        return POOLS[self.pool].slots(self.concurrency)
 
     def node(self) -> Node:
         """How this worker introduces itself; `pid` is the calling process's."""
@@ -90,43 +113,65 @@ class Plan:
             return broker.result_store()
         return open_results(self.result_url, self._hasty(self.result_options))
 
+    def encode_document(self, document: Document) -> bytes:
+        """For the supervisor, where a serializer that the application has registered is not known: JSON then.
+
+        Who reads that is told that it cannot be read, and waits no longer.
+        """
+        try:
+            return document.encode(self.result_serializer, self.result_compression)
+        except ConfigError:
+            return document.encode()
+
     def _hasty(self, options: EngineOptions) -> EngineOptions:
         return replace(options, timeout_s=min(options.timeout_s, self.lease_s / 4))
 
 
 def make_plan(wishes: Wishes, app: Celery) -> Plan:
-    """Complete the wishes by the application's settings; raises `ConfigError`."""
-    app.conf.update(wishes.settings)
+    """Complete the wishes by the application's settings, which those of the wishes are part of; raises `ConfigError`."""
     conf = app.conf
     pool = wishes.pool or conf.worker_pool
-    concurrency = wishes.concurrency or conf.worker_concurrency or os.cpu_count() or 1
+    concurrency = wishes.concurrency or conf.worker_concurrency or available_processors()
     if pool == "solo":
         concurrency = 1
-    broker_url = conf.broker_url or DEFAULT_URL
-    timeout_s = float(conf.broker_connection_timeout)
     plan = Plan(
         wishes=wishes,
         app_name=app.main or wishes.app,
         tasks=tuple(sorted(app.tasks)),
-        queues=wishes.queues or (conf.task_default_queue,),
+        queues=_queues(wishes, app),
         concurrency=concurrency,
         pool=pool,
-        hostname=_host_name(wishes.hostname),
+        hostname=node_name(wishes.hostname),
         node_id=uuid.uuid4().hex,
-        broker_url=broker_url,
-        broker_options=EngineOptions(app.folder, timeout_s, conf.broker_transport_options),
-        result_url=app.results_url,
-        result_options=EngineOptions(app.folder, timeout_s, conf.result_backend_transport_options),
-        log_format=conf.worker_log_format,
+        broker_url=app.stores.broker_url,
+        broker_options=app.stores.broker_options,
+        result_url=app.stores.results_url,
+        result_options=app.stores.results_options,
+        log=LogSettings(
+            level=wishes.loglevel,
+            line_format=conf.worker_log_format,
+            task_format=conf.worker_task_log_format,
+            logfile=wishes.logfile,
+            date_format=conf.worker_log_datefmt,
+            task_date_format=conf.worker_task_log_datefmt,
+            colour=conf.worker_log_color,
+            take_root=conf.worker_hijack_root_logger,
+        ),
         redirect_level=conf.worker_redirect_stdouts_level if conf.worker_redirect_stdouts else None,
         acks_late=conf.task_acks_late,
         max_deliveries=conf.max_deliveries,
-        result_ttl_s=app.result_ttl_s,
+        failure_ttl_s=app.failure_ttl_s,
+        result_serializer=conf.result_serializer,
+        result_compression=conf.result_compression,
         lease_s=float(conf.worker_lease),
         grace_s=float(conf.worker_shutdown_grace),
         dead_max_age_s=float(conf.dead_letter_max_age),
         dead_max_size=conf.dead_letter_max_size,
+        most_runs=conf.worker_max_tasks_per_child,
+        most_memory_kib=conf.worker_max_memory_per_child,
     )
+    if pool == "solo":
+        _check_solo(app)
     if app.broker.describe() == ":memory:" and pool != "solo":
         raise ConfigError(
             ":memory: serves one process only: start the worker with -P solo, or name a file in broker_url"
@@ -134,9 +179,19 @@ def make_plan(wishes: Wishes, app: Celery) -> Plan:
     return plan
 
 
-def _host_name(wanted: str | None) -> str:
-    """The worker's name; %h, %n and %d stand for the host's full name, its first part, and its domain."""
-    host = socket.gethostname()
-    first, _, domain = host.partition(".")
-    name = (wanted or "celery@%h").replace("%h", host).replace("%n", first).replace("%d", domain)
-    return name if "@" in name else f"{name}@{host}"
+def _queues(wishes: Wishes, app: Celery) -> tuple[str, ...]:
+    queues = app.router.queues
+    return queues.select(wishes.queues).deselect(wishes.excluded_queues).selected
+
+
+def _check_solo(app: Celery) -> None:
+    """What needs a process that can be ended is refused."""
+    limited = "setting task_time_limit" if app.conf.task_time_limit else None
+    for name, task in sorted(app.tasks.items()):
+        if limited is None and getattr(task, "time_limit", None):
+            limited = f"task {name}"
+    if limited is not None:
+        raise ConfigError(
+            f"{limited} has a hard time limit, and -P solo has no process of its own to end: "
+            "use another pool (-P prefork -c 1), or a soft time limit"
+        )

@@ -13,7 +13,7 @@ from celeriac.retries import Backoff
 from celeriac.worker import logs
 from celeriac.worker.plan import Plan
 
-__all__ = ["register_patiently", "say"]
+__all__ = ["purge_first", "register_patiently", "say"]
 
 logger = logging.getLogger("celeriac.worker")
 
@@ -33,6 +33,13 @@ def register_patiently(broker: Broker, plan: Plan, give_up: Callable[[], bool]) 
                 logger.error("The broker cannot be used (trying again until it can): %s", error)
             attempt += 1
         time.sleep(backoff.delay_s(attempt, lambda _low, high: high))
+
+
+def purge_first(broker: Broker, plan: Plan) -> None:
+    """For `--purge`: delete what waits in this worker's queues."""
+    if plan.wishes.purge:
+        count = sum(broker.purge(queue) for queue in plan.queues)
+        say(f"celeriac: deleted {count} {'message' if count == 1 else 'messages'} from {', '.join(plan.queues)}")
 
 
 def say(text: str) -> None:

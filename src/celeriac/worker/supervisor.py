@@ -3,6 +3,8 @@
 No task code and no application runs in this process, so nothing a task does can keep it from renewing the node's lease.
 Children die with it (die_with_parent), so `kill -9` of the supervisor leaves no one working under a dead node's name.
 
+A run that passes its hard time limit is ended with its child, by SIGKILL (deadlines.py); a new child starts at once.
+
 Shutdown: the first SIGTERM or SIGINT lets running tasks finish for at most `worker_shutdown_grace` seconds, while what has
 not begun goes back; then, or at a second signal, the children are killed and what they ran goes back uncounted.
 """
@@ -16,21 +18,24 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import FrameType
+from typing import Any
 
 from celeriac.exceptions import ConfigError
 from celeriac.retries import Backoff
-from celeriac.worker import logs
+from celeriac.worker.announcing import LAST_WORDS_S, Announce
 from celeriac.worker.banner import banner
 from celeriac.worker.board import Board
 from celeriac.worker.channel import Channel, Closed
-from celeriac.worker.child import STOP
+from celeriac.worker.child import STOP, WATCH
+from celeriac.worker.deadlines import Watch
 from celeriac.worker.leases import DeadChild, LeaseService
+from celeriac.worker.logs import MAIN_PROCESS, WorkerLog
 from celeriac.worker.plan import Plan, Wishes
 from celeriac.worker.processes import exit_text, stop_signals, wake_pipe
-from celeriac.worker.solo import run_solo
-from celeriac.worker.starting import register_patiently, say
+from celeriac.worker.starting import purge_first, register_patiently, say
 from celeriac.worker.template import Ended, Failed, Fork, Forked
 
 __all__ = ["Supervisor"]
@@ -50,9 +55,14 @@ class _Child:
     pid: int
     channel: Channel
     board: Board
+    watch: Watch
     started: float = field(default_factory=time.monotonic)
     #: By us.
     killed: bool = False
+    #: It has closed its channel: it is about to end.
+    silent: bool = False
+    #: Why it was killed: the hard time limits, by token, of the runs that passed them.
+    timed_out: dict[int, float] = field(default_factory=dict)
 
     def kill(self) -> None:
         self.killed = True
@@ -69,13 +79,16 @@ class _Child:
 
 
 class Supervisor:
-    """A prefork worker. `run` blocks until it is stopped by a signal, and returns the exit status."""
+    """A worker with child processes. `run` blocks until it is stopped by a signal, and returns the exit status."""
 
-    def __init__(self, wishes: Wishes) -> None:
+    def __init__(self, wishes: Wishes, ready: Callable[[], None] | None = None) -> None:
         self._wishes = wishes
+        self._tell_ready = ready
         self._children: dict[int, _Child] = {}
         self._next_number = 1
         self._signals = 0
+        #: The last of them.
+        self._signal_name = ""
         #: When (monotonic) to start a child, and its name.
         self._starts: list[tuple[float, str]] = []
         self._quick_deaths = 0
@@ -93,18 +106,22 @@ class Supervisor:
             plan = self._plan = received
             if plan.pool == "solo":
                 self._end_template()
-                return run_solo(self._wishes)
-            logs.set_up(self._wishes.loglevel, plan.log_format, "MainProcess", self._wishes.logfile)
+                from celeriac.worker.pools.solo import run_solo
+
+                return run_solo(self._wishes, self._tell_ready)
+            WorkerLog(plan.log).set_up(MAIN_PROCESS)
             broker = plan.open_broker()
             results = plan.open_results(broker)
             register_patiently(broker, plan, lambda: self._signals > 0)
             if self._signals:
                 return 0
-            say(banner(plan, broker.describe(), results.describe()))
+            purge_first(broker, plan)
+            if not self._wishes.quiet:
+                say(banner(plan, broker.describe(), results.describe()))
             self._leases = LeaseService(plan, broker, results)
             self._leases.start()
             now = time.monotonic()
-            self._starts = [(now, f"ForkPoolWorker-{index + 1}") for index in range(plan.concurrency)]
+            self._starts = [(now, name) for name in plan.children]
             status = self._watch()
             try:
                 self._stop()
@@ -117,6 +134,7 @@ class Supervisor:
             broker.close()
             return status
         finally:
+            self._announce("worker_shutdown")
             self._end_template()
 
     # ── the template ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -153,43 +171,51 @@ class Supervisor:
         for child in self._children.values():
             child.kill()
         try:
-            self._template.wait(timeout=5)
+            self._template.wait(timeout=LAST_WORDS_S + 2)
         except subprocess.TimeoutExpired:
             self._template.kill()
             self._template.wait()
+
+    def _announce(self, name: str, **facts: Any) -> None:
+        """Have the template send a signal, if it still can."""
+        try:
+            self._channel.send(Announce(name, facts))
+        except Closed:
+            pass
 
     # ── children ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _fork(self, name: str) -> None:
         number, self._next_number = self._next_number, self._next_number + 1
         ours, theirs = Channel.pair()
-        board = Board.create(slots=1)
-        self._channel.send(Fork(number, name, 1), [theirs.fileno(), board.fd])
+        board = Board.create(self._plan.slots)
+        self._channel.send(Fork(number, name, board.slots), [theirs.fileno(), board.fd])
         theirs.close()
         while True:
             answer, _ = self._channel.receive()
             if isinstance(answer, Forked):
                 break
             self._ended(answer)
-        self._children[number] = _Child(number, name, answer.pid, ours, board)
+        self._children[number] = _Child(number, name, answer.pid, ours, board, Watch(board))
 
     def _ended(self, ended: Ended) -> None:
         child = self._children.pop(ended.number)
         child.channel.close()
         stopping = self._signals > 0
-        running = frozenset(child.board.running())
+        running, retired = frozenset(child.board.running()), child.board.retired and ended.status == 0
         if running or not (stopping and ended.status == 0):
             how = exit_text(ended.status)
-            if not child.killed:
+            if not child.killed and not retired:
                 logger.error("Process %r pid:%d ended with %s", child.name, child.pid, how)
-            # Killed by us at the end of the grace period: an interruption, not the task's doing.
+            # Killed by us at the end of the grace period, or for another run's sake: an interruption, not the task's doing.
+            counted = not stopping and not child.timed_out
             self._leases.child_died(
-                DeadChild(child.number, running, f"its process ended with {how}", counted=not stopping)
+                DeadChild(child.number, running, f"its process ended with {how}", counted, child.timed_out)
             )
         child.board.close()
         if not stopping:
             # A task that takes its process down is no reason to have other tasks wait for a new one.
-            soon = not running and time.monotonic() - child.started < _SOON_S
+            soon = not running and not retired and time.monotonic() - child.started < _SOON_S
             self._quick_deaths = self._quick_deaths + 1 if soon else 0
             delay_s = self._backoff.delay_s(self._quick_deaths, lambda _low, high: high) if soon else 0.0
             self._starts.append((time.monotonic() + delay_s, child.name))
@@ -202,7 +228,10 @@ class Supervisor:
                 self._start_children()
                 if not ready:
                     ready = True
+                    self._announce("worker_ready")
                     logger.info("%s ready.", self._plan.hostname)
+                    if self._tell_ready is not None:
+                        self._tell_ready()
                 due = min((moment for moment, _ in self._starts), default=None)
                 self._handle_events(None if due is None else max(0.0, due - time.monotonic()))
             except Closed:
@@ -230,19 +259,58 @@ class Supervisor:
             self._fork(start[1])
 
     def _handle_events(self, timeout_s: float | None) -> None:
+        """Wait for news, at most so long, and see to it; also to hard time limits that are over."""
+        looks = [child.watch.next_look for child in self._children.values() if not child.killed]
+        next_look = min((moment for moment in looks if moment is not None), default=None)
+        if next_look is not None:
+            until_look_s = max(0.0, next_look - time.monotonic())
+            timeout_s = until_look_s if timeout_s is None else min(timeout_s, until_look_s)
+        by_fd = {child.channel.fileno(): child for child in self._children.values()}
         for fd, _ in self._poll().poll(None if timeout_s is None else timeout_s * 1000 + 1):
             if fd == self._wake_read:
                 os.read(self._wake_read, 4096)
+            elif fd in by_fd:
+                self._listen_to(by_fd[fd])
+            else:
+                message, _ = self._channel.receive()
+                assert isinstance(message, Ended)
+                self._ended(message)
+        self._end_overdue()
+
+    def _listen_to(self, child: _Child) -> None:
+        try:
+            word, _ = child.channel.receive()
+        except Closed:
+            child.silent = True
+        else:
+            assert word == WATCH
+            child.watch.asked()
+
+    def _end_overdue(self) -> None:
+        """Kill the children with a run that is past its hard time limit."""
+        now = time.monotonic()
+        for child in self._children.values():
+            next_look = child.watch.next_look
+            if child.killed or next_look is None or next_look > now:
                 continue
-            message, _ = self._channel.receive()
-            assert isinstance(message, Ended)
-            self._ended(message)
+            child.timed_out = child.watch.look()
+            if child.timed_out:
+                logger.error(
+                    "Process %r pid:%d is killed: a task ran longer than its hard time limit of %g s",
+                    child.name,
+                    child.pid,
+                    max(child.timed_out.values()),
+                )
+                child.kill()
 
     def _poll(self) -> select.poll:
-        """For news from the template and for signals."""
+        """For news from the template and the children, and for signals."""
         poll = select.poll()
         poll.register(self._channel.fileno(), select.POLLIN)
         poll.register(self._wake_read, select.POLLIN)
+        for child in self._children.values():
+            if not child.silent:
+                poll.register(child.channel.fileno(), select.POLLIN)
         return poll
 
     # ── stopping ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -250,12 +318,15 @@ class Supervisor:
     def _catch_signals(self) -> None:
         def note(number: int, _frame: FrameType | None) -> None:
             self._signals += 1
+            self._signal_name = signal.Signals(number).name
 
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         for number in stop_signals():
             signal.signal(number, note)
 
     def _stop(self) -> None:
+        if self._signals:
+            self._announce("worker_shutting_down", sig=self._signal_name, how="Warm", exitcode=0)
         if not self._children:
             return
         grace_s = self._plan.grace_s
@@ -268,9 +339,12 @@ class Supervisor:
         deadline = time.monotonic() + grace_s
         while self._children and self._signals < 2 and time.monotonic() < deadline:
             self._handle_events(max(0.0, deadline - time.monotonic()))
+        if self._signals > 1:
+            self._announce("worker_shutting_down", sig=self._signal_name, how="Cold", exitcode=0)
         if self._children:
             count = sum(len(child.board.running()) for child in self._children.values())
-            logger.warning("Stopping %d running %s at once", count, "task" if count == 1 else "tasks")
+            if count:
+                logger.warning("Stopping %d running %s at once", count, "task" if count == 1 else "tasks")
             for child in self._children.values():
                 child.kill()
             while self._children:

@@ -1,8 +1,8 @@
 """The template: a process that imports the application once and forks children from it.
 
-It stays single-threaded (as far as the application lets it), so that forking is safe, and opens no store. It does what its
-supervisor says and reports the end of each child in the instant it ends. `python -m celeriac.worker.template FD` is how the
-supervisor starts it.
+It stays single-threaded (as far as the application lets it), so that forking is safe, and opens no store. It calls the
+receivers of the worker's signals (announcing.py), does what its supervisor says, and reports the end of each child in the
+instant it ends. `python -m celeriac.worker.template FD` is how the supervisor starts it.
 """
 
 from __future__ import annotations
@@ -16,16 +16,17 @@ import traceback
 import warnings
 from dataclasses import dataclass
 
-from celeriac.app import Celery
 from celeriac.exceptions import CeleriacError
-from celeriac.loading import AppImportError, load_app
+from celeriac.loading import AppImportError
+from celeriac.worker.announcing import LAST_WORDS_S, Announce, Announcer, Worker, start
 from celeriac.worker.board import Board
 from celeriac.worker.channel import Channel, Closed
 from celeriac.worker.child import run_child
-from celeriac.worker.plan import Plan, Wishes, make_plan
+from celeriac.worker.logs import WorkerLog
+from celeriac.worker.plan import Plan
 from celeriac.worker.processes import die_with_parent, leave_signals_to_the_supervisor, wake_pipe
 
-__all__ = ["Ended", "Failed", "Fork", "Forked", "load"]
+__all__ = ["Ended", "Failed", "Fork", "Forked"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +61,6 @@ class Failed:
     message: str
 
 
-def load(wishes: Wishes) -> tuple[Celery, Plan]:
-    """The application with all its tasks, and what to do; raises `CeleriacError`."""
-    if wishes.workdir is not None:
-        os.chdir(wishes.workdir)
-    app = load_app(wishes.app)
-    return app, make_plan(wishes, app)
-
-
 def main(fd: int) -> None:
     """Serve the supervisor at the other end of the inherited socket."""
     channel = Channel.from_fd(fd)
@@ -76,7 +69,7 @@ def main(fd: int) -> None:
         die_with_parent(supervisor)
         leave_signals_to_the_supervisor()
         try:
-            app, plan = load(wishes)
+            worker, plan, log = start(wishes, supervisor)
         except CeleriacError as error:
             if isinstance(error, AppImportError):
                 error.print_cause()  # here, as it cannot travel
@@ -91,15 +84,21 @@ def main(fd: int) -> None:
         # What is here now is shared by all children for their whole lives; the collector must not touch (copy) it.
         gc.collect()
         gc.freeze()
-        _Template(app, plan, channel).serve()
+        template = _Template(worker, plan, log, channel)
+        try:
+            template.serve()
+        except Closed:
+            template.announcer.wait(LAST_WORDS_S)
     except Closed:
         pass
 
 
 class _Template:
-    def __init__(self, app: Celery, plan: Plan, channel: Channel) -> None:
-        self._app = app
+    def __init__(self, worker: Worker, plan: Plan, log: WorkerLog, channel: Channel) -> None:
+        self.announcer = Announcer(worker)
+        self._app = worker.app
         self._plan = plan
+        self._log = log
         self._channel = channel
         self._numbers: dict[int, int] = {}
         # SIGCHLD writes a byte to this pipe, so that one poll waits for orders and for deaths.
@@ -118,11 +117,15 @@ class _Template:
                     self._reap()
                 else:
                     order, fds = self._channel.receive(most_fds=2)
-                    assert isinstance(order, Fork)
-                    self._fork(order, *fds)
+                    if isinstance(order, Announce):
+                        self.announcer.announce(order.name, **order.facts)
+                    else:
+                        assert isinstance(order, Fork)
+                        self._fork(order, *fds)
 
     def _fork(self, order: Fork, channel_fd: int, board_fd: int) -> None:
         parent = os.getpid()
+        self.announcer.before_fork()
         with warnings.catch_warnings():
             # Python 3.12 warns of threads at a fork; those are the application's, started while it was imported.
             warnings.simplefilter("ignore", DeprecationWarning)
@@ -143,7 +146,7 @@ class _Template:
             os.close(self._wake_read)
             os.close(self._wake_write)
             channel, board = Channel.from_fd(channel_fd), Board(board_fd, order.slots)
-            run_child(self._app, self._plan, order.number, order.name, channel, board, parent)
+            run_child(self._app, self._plan, self._log, order.number, order.name, channel, board, parent)
             status = 0
         except BaseException:
             traceback.print_exc(file=sys.__stderr__)

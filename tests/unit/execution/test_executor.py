@@ -1,5 +1,4 @@
 import asyncio
-import functools
 import json
 import logging
 import os
@@ -10,51 +9,9 @@ import pytest
 
 from celeriac.documents import Document
 from celeriac.engines.base import Ack, Bury, Keep, Requeue
-from celeriac.exceptions import NotRegistered, RemoteError, Retry
-from celeriac.execution.calls import DirectCaller
-from celeriac.execution.executor import UNKNOWN_SINCE, Executor
+from celeriac.exceptions import NotRegistered, Reject, RemoteError, Retry
+from celeriac.execution.executor import UNKNOWN_SINCE
 from celeriac.messages import Body, Malformed, decode_body, encode_body
-
-
-class Keeper:
-    """Holds a lease, or has lost it."""
-
-    def __init__(self):
-        self.holds = True
-        self.begun = []
-        self.reports = []
-
-    def begin(self, lease):
-        self.begun.append(lease.token)
-        return self.holds
-
-    def report(self, commit):
-        self.reports.append(commit)
-
-
-@pytest.fixture
-def keeper():
-    return Keeper()
-
-
-@pytest.fixture
-def executor(recording_app, keeper):
-    caller = DirectCaller()
-    made = Executor(recording_app, "celery@unit", keeper)
-    made.execute = functools.partial(made.execute, caller=caller)
-    yield made
-    caller.close()
-
-
-@pytest.fixture
-def run(recording_app, executor, make_lease):
-    """Make a function a task, and execute one message for it."""
-
-    def run(function, *args, options=None, **rest):
-        task = recording_app.task(name="unit.job", **(options or {}))(function)
-        return executor.execute(make_lease(task=task.name, args=args, **rest))
-
-    return run
 
 
 def document(commit) -> Document:
@@ -575,12 +532,55 @@ def test_retry_at_a_time_is_due_then(retrying):
     assert next_one.due == moment.timestamp()
 
 
-@pytest.mark.parametrize("follows", ["callbacks", "errbacks", "chain", "chord"])
+@pytest.mark.parametrize("follows", ["chain", "chord"])
 def test_a_message_that_others_should_follow_is_buried_and_not_run(recording_app, executor, make_lease, follows):
     ran = []
     recording_app.task(name="unit.first")(lambda: ran.append(True))
-    body = encode_body(Body([], {}, {follows: [{"task": "unit.next"}]}))
+    body = encode_body(Body([], {}, {follows: [{"task": "unit.next"}]})).data
     commit = executor.execute(make_lease(task="unit.first", body=body))
     assert follows in commit.settle.reason
     assert document(commit).status == "FAILURE"
     assert ran == []
+
+
+# ── what nobody has foreseen ──
+
+
+BROKEN = {"a header": {"timelimit": 5}, "an errback": {"body": encode_body(Body([], {}, {"errbacks": 5})).data}}
+
+
+@pytest.mark.parametrize("style", ["sync", "async"])
+@pytest.mark.parametrize("broken", BROKEN)
+def test_a_message_around_whose_run_something_raises_is_buried_and_harms_no_slot(
+    recording_app, executor, make_lease, caplog, broken, style
+):
+    class Caller:
+        async def call(self, call):
+            return call.function(*call.args, **call.kwargs)
+
+    recording_app.task(name="unit.job")(lambda: fail(ValueError("why")))
+    lease = make_lease(task="unit.job", **BROKEN[broken])
+    commit = executor.execute(lease) if style == "sync" else asyncio.run(executor.execute_async(lease, Caller()))
+    assert commit.settle.reason.startswith("celeriac could not run it to its end: TypeError(")
+    assert (commit.token, document(commit).status, commit.messages) == (7, "FAILURE", ())
+    assert "Buried a message of queue celery" in caplog.text
+
+
+def test_it_is_buried_also_where_no_failure_can_be_stored(recording_app, executor, make_lease, monkeypatch):
+    def broken(document):
+        raise LookupError("no serializer")
+
+    monkeypatch.setattr(recording_app, "encode_document", broken)
+    recording_app.task(name="unit.job")(lambda: 5)
+    commit = executor.execute(make_lease(task="unit.job"))
+    assert (type(commit.settle), commit.record) == (Bury, None)
+
+
+@pytest.mark.parametrize("end", ["retry", "give back"])
+def test_a_run_ends_the_time_for_which_its_task_was_unknown(recording_app, executor, make_lease, clock, end):
+    @recording_app.task(name="unit.job", bind=True)
+    def job(self):
+        raise self.retry(countdown=1) if end == "retry" else Reject("later", requeue=True)
+
+    (again,) = executor.execute(make_lease(task="unit.job", **{UNKNOWN_SINCE: clock.time() - 299})).messages
+    assert UNKNOWN_SINCE not in again.message.headers

@@ -1,8 +1,10 @@
 import os
+import threading
+import time
 
 import pytest
 
-from celeriac.worker.board import Board
+from celeriac.worker.board import Board, Deadline
 
 
 @pytest.fixture
@@ -14,6 +16,9 @@ def board():
 
 def test_a_new_board_shows_nothing(board):
     assert board.running() == set()
+    assert board.deadlines() == []
+    assert not board.watched
+    assert not board.retired
 
 
 def test_it_shows_what_began_and_has_not_ended(board):
@@ -32,5 +37,60 @@ def test_who_inherits_the_descriptor_shares_the_cells(board):
 
 
 def test_it_outlives_the_process_that_wrote_it(board, fork):
-    fork(lambda: board.begin(1, 5)).kill()
+    fork(lambda: (board.begin(1, 5), board.limit(1, 2.5, 1.5), board.retire())).kill()
     assert board.running() == {5}
+    assert board.deadlines() == [Deadline(slot=1, token=5, at=2.5, limit_s=1.5)]
+    assert board.retired
+
+
+def test_a_deadline_is_there_until_the_run_has_ended(board):
+    board.begin(2, 9)
+    board.limit(2, 100.25, 5.0)
+    assert board.deadlines() == [Deadline(2, 9, 100.25, 5.0)]
+    board.lift(2)
+    assert board.deadlines() == []
+    assert board.running() == {9}
+
+
+def test_a_limit_of_centuries_is_one_all_the_same(board):
+    board.begin(0, 9)
+    board.limit(0, 1e12, 1e12)
+    (deadline,) = board.deadlines()
+    assert deadline.at > 9e9
+
+
+def test_the_child_learns_whether_it_is_watched(board):
+    board.watch(True)
+    assert board.watched
+    board.watch(False)
+    assert not board.watched
+
+
+def test_a_condemned_run_that_has_ended_waits_until_it_is_spared(board):
+    board.begin(0, 7)
+    board.limit(0, 1.0, 1.0)
+    (deadline,) = board.deadlines()
+    board.condemn(deadline)
+    ended = threading.Event()
+    child = threading.Thread(target=lambda: (board.lift(0), ended.set()))
+    child.start()
+    while board.overruns(deadline):
+        time.sleep(0)
+    assert not ended.wait(0.05)
+    board.spare(deadline)
+    assert ended.wait(30)
+    child.join()
+
+
+def test_the_next_run_of_the_slot_is_not_the_condemned_one(board):
+    board.begin(0, 7)
+    board.limit(0, 1.0, 1.0)
+    (deadline,) = board.deadlines()
+    assert board.overruns(deadline)
+    board.lift(0)
+    board.end(0)
+    board.condemn(deadline)  # a little late
+    board.begin(0, 8)
+    board.limit(0, 1.0, 1.0)
+    assert not board.overruns(deadline)
+    board.lift(0)  # and does not wait

@@ -1,4 +1,5 @@
 import os
+import tempfile
 import threading
 
 import pytest
@@ -44,6 +45,14 @@ def test_descriptors_travel_with_a_value(ends):
     os.write(write, b"through")
     assert (value, os.read(received, 100)) == ("pipe", b"through")
     os.close(write)
+    os.close(received)
+
+
+def test_a_received_descriptor_is_not_inherited_by_other_programs(ends):
+    with tempfile.TemporaryFile() as file:
+        ends[0].send("here", [file.fileno()])
+    _, (received,) = ends[1].receive(most_fds=1)
+    assert not os.get_inheritable(received)
     os.close(received)
 
 

@@ -114,8 +114,8 @@ def turn():
 def start(store, turn):
     couriers = []
 
-    def start(options=AT_ONCE):
-        courier = Courier(store, store, OWNER, ("celery",), options, monotonic=turn)
+    def start(options=AT_ONCE, **more):
+        courier = Courier(store, store, OWNER, ("celery",), options, monotonic=turn, **more)
         couriers.append(courier)
         courier.start()
         return courier
@@ -431,6 +431,224 @@ def test_while_the_results_are_away_nothing_is_acknowledged(apart, start, fill):
     finish(courier, lease, record=record)
     apart.until(lambda: apart.settled(Ack) == [1])
     assert apart.stored[-1] == record
+
+
+# ── several slots ──
+
+
+def test_it_claims_for_every_free_slot(store, start, fill):
+    fill(10)
+    courier = start(slots=4)
+    running = [courier.next() for _ in range(4)]
+    assert len({lease.token for lease in running}) == 4
+    store.until(lambda: len(store.leased) == 4)
+    assert sum(store.claims) == 4
+
+
+def test_it_asks_until_all_slots_are_busy_or_there_is_nothing(store, start, fill):
+    fill(5)
+    courier = start(replace(AT_ONCE, most_ahead=2, look_s=120), slots=8)
+    store.until(lambda: len(store.leased) == 5)
+    assert len(courier.take(8)) == 5
+
+
+def test_a_slot_that_becomes_free_is_filled_and_the_others_are_left_alone(store, start, fill, turn):
+    fill(10)
+    courier = start(slots=3)
+    running = [courier.next() for _ in range(3)]
+    turn.now += 1.0
+    finish(courier, running.pop(1))
+    assert courier.next().token == 4
+    assert set(store.leased) == {1, 3, 4}
+    assert store.settled(Ack) == [2]
+
+
+def test_fast_tasks_are_claimed_ahead_for_all_slots_together(store, start, fill):
+    fill(300)
+    courier = start(slots=2)
+    for _ in range(150):
+        pair = [courier.next(), courier.next()]
+        for lease in pair:
+            finish(courier, lease)
+    assert max(store.claims) > 50
+
+
+def test_one_long_run_beside_a_free_slot_sends_nothing_back(store, start, fill, turn):
+    fill(40)
+    courier = start(replace(AT_ONCE, overrun_s=0.1), slots=2)
+    long = courier.next()
+    for _ in range(20):
+        turn.now += 0.06
+        finish(courier, courier.next())
+    assert store.settled(Requeue) == []
+    assert long.token in store.leased
+
+
+def test_when_all_slots_are_busy_for_long_the_rest_goes_back(store, start, fill, turn):
+    fill(300)
+    courier = start(replace(AT_ONCE, overrun_s=0.1), slots=2)
+    for _ in range(100):
+        finish(courier, courier.next())
+    running = {courier.next().token, courier.next().token}
+    store.until(lambda: len(store.leased) > 10)
+    turn.now += 1.0
+    store.wake()
+    store.until(lambda: set(store.leased) == running)
+
+
+def test_at_the_stop_every_waiting_slot_is_told(store, start):
+    courier = start(slots=3)
+    ends = []
+    threads = [threading.Thread(target=lambda: ends.append(courier.next())) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    courier.stop()
+    for thread in threads:
+        thread.join(30)
+    assert ends == [None] * 3
+    assert courier.join(30)
+
+
+def test_many_threads_run_each_lease_once(store, start, fill):
+    fill(2000)
+    courier = start(slots=8)
+    ran = queue.SimpleQueue()
+
+    def run():
+        while (lease := courier.next()) is not None:
+            ran.put(lease.token)
+            finish(courier, lease)
+
+    threads = [threading.Thread(target=run) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    store.until(lambda: len(store.settled(Ack)) == 2000)
+    courier.stop()
+    for thread in threads:
+        thread.join(30)
+    assert courier.join(30)
+    assert sorted(ran.get() for _ in range(ran.qsize())) == list(range(1, 2001))
+    assert courier.lost == 0
+
+
+def test_take_gives_what_there_is_and_never_waits(store, start, fill):
+    delivered = threading.Semaphore(0)
+    courier = start(slots=4, on_delivery=delivered.release)
+    assert courier.take(4) == []
+    fill(4)
+    assert delivered.acquire(timeout=30)
+    assert [lease.token for lease in courier.take(3)] == [1, 2, 3]
+    assert [lease.token for lease in courier.take(3)] == [4]
+    for token in range(1, 5):
+        courier.settle(Commit(token, Ack()))
+    courier.stop()
+    assert courier.join(30)
+    assert delivered.acquire(timeout=30)  # also of the end
+    assert courier.take(4) is None
+
+
+# ── a last chance ──
+
+
+@pytest.fixture
+def suspect(store, make_lease):
+    """Put a message that has been in two crashes at the end of the queue."""
+
+    def suspect(token):
+        with store.changed:
+            store.waiting.append(make_lease(token=token, id=f"id-{token}", deliveries=3))
+        store.wake()
+
+    return suspect
+
+
+def test_a_message_with_its_last_chance_runs_alone(store, start, fill, suspect):
+    fill(2)
+    courier = start(slots=4, last_delivery=3)
+    others = [courier.next(), courier.next()]
+    suspect(3)
+    store.until(lambda: 3 in store.leased)
+    fill(5, first=4)
+    assert courier.take(4) == []
+    finish(courier, others[0])
+    store.until(lambda: store.settled(Ack) == [1])
+    assert courier.take(4) == []
+    finish(courier, others[1])
+    assert courier.next().token == 3
+    store.until(lambda: set(store.leased) == {3})  # nothing else comes meanwhile
+    assert courier.take(4) == []
+    finish(courier, replace(others[0], token=3))
+    assert courier.next().token == 4
+
+
+def test_it_does_not_wait_for_ever_for_the_others_nor_they_for_it(store, start, fill, suspect, turn):
+    fill(1)
+    courier = start(slots=4, last_delivery=3)
+    courier.next()
+    suspect(2)
+    store.until(lambda: 2 in store.leased)
+    fill(1, first=3)
+    turn.now += 11
+    store.wake()
+    assert courier.next().token == 2
+    turn.now += 11
+    store.wake()
+    assert courier.next().token == 3
+
+
+def test_what_waits_to_run_alone_goes_back_at_the_stop(store, start, fill, suspect):
+    fill(1)
+    courier = start(slots=4, last_delivery=3)
+    running = courier.next()
+    suspect(2)
+    store.until(lambda: 2 in store.leased)
+    courier.stop()
+    store.until(lambda: set(store.leased) == {running.token})
+    assert store.settled(Requeue) == [2]
+
+
+def test_with_one_slot_every_run_is_alone(store, start, suspect):
+    suspect(1)
+    suspect(2)
+    courier = start(last_delivery=3)
+    assert courier.next().token == 1
+
+
+# ── an allowance ──
+
+
+@pytest.mark.parametrize("slots", [1, 3])
+def test_with_an_allowance_it_claims_no_more_and_ends_by_itself(store, start, fill, slots):
+    fill(100)
+    courier = start(slots=slots, allowance=10)
+    ran = []
+    while (lease := courier.next()) is not None:
+        ran.append(lease.token)
+        finish(courier, lease)
+    assert courier.join(30)
+    assert ran == list(range(1, 11))
+    assert courier.spent
+    assert store.settled(Ack) == ran
+    assert store.settled(Requeue) == []
+    assert len(store.waiting) == 90
+
+
+def test_what_was_given_back_is_not_taken_off_the_allowance(store, start, fill, turn):
+    fill(300)
+    courier = start(replace(AT_ONCE, overrun_s=0.1), allowance=150)
+    for _ in range(100):
+        finish(courier, courier.next())
+    running = courier.next()
+    store.until(lambda: len(store.leased) > 10)
+    turn.now += 1.0
+    store.wake()
+    store.until(lambda: set(store.leased) == {running.token})
+    finish(courier, running)
+    ran = 101
+    while (lease := courier.next()) is not None:
+        ran += 1
+        finish(courier, lease)
+    assert ran == 150
 
 
 # ── the real engine ──

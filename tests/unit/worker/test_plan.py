@@ -7,6 +7,7 @@ import pytest
 from celeriac.exceptions import ConfigError
 from celeriac.worker.leases import LeaseService
 from celeriac.worker.plan import Wishes, make_plan
+from celeriac.worker.processors import available_processors
 
 
 @pytest.fixture
@@ -31,21 +32,50 @@ def test_without_wishes_the_settings_decide(file_app):
 
 def test_wishes_win(file_app):
     file_app.conf.update(worker_concurrency=3)
-    plan = make_plan(Wishes("proj", queues=("a", "b"), concurrency=7, settings={"max_deliveries": 5}), file_app)
-    assert (plan.queues, plan.concurrency, plan.max_deliveries) == (("a", "b"), 7, 5)
+    plan = make_plan(Wishes("proj", queues=("a", "b"), concurrency=7), file_app)
+    assert (plan.queues, plan.concurrency) == (("a", "b"), 7)
 
 
 def test_without_a_number_there_is_one_child_for_each_processor(file_app):
-    assert make_plan(Wishes("proj"), file_app).concurrency == os.cpu_count()
+    assert make_plan(Wishes("proj"), file_app).concurrency == available_processors()
+
+
+@pytest.mark.parametrize(
+    ("pool", "children", "slots"),
+    [
+        ("prefork", ["ForkPoolWorker-1", "ForkPoolWorker-2", "ForkPoolWorker-3"], 1),
+        ("threads", ["ThreadPool"], 3),
+        ("asyncio", ["AsyncioPool"], 3),
+        ("solo", ["MainProcess"], 1),
+    ],
+)
+def test_slots_are_shared_out_to_children_as_the_pool_does(file_app, pool, children, slots):
+    plan = make_plan(Wishes("proj", pool=pool, concurrency=3), file_app)
+    assert (plan.children, plan.slots) == (children, slots)
+
+
+def test_solo_refuses_a_hard_limit_in_the_settings(file_app):
+    file_app.conf.task_time_limit = 5
+    with pytest.raises(ConfigError, match=r"setting task_time_limit has a hard time limit.*-P prefork -c 1"):
+        make_plan(Wishes("proj", pool="solo"), file_app)
+
+
+def test_solo_refuses_a_task_with_a_hard_limit(file_app):
+    task = file_app.task(name="a")(print)
+    task.time_limit = 5
+    with pytest.raises(ConfigError, match="task a has a hard time limit"):
+        make_plan(Wishes("proj", pool="solo"), file_app)
+    assert make_plan(Wishes("proj", pool="threads"), file_app).pool == "threads"
+
+
+def test_what_a_child_may_run_and_hold_is_part_of_the_plan(file_app):
+    file_app.conf.update(worker_max_tasks_per_child=7, worker_max_memory_per_child=1000)
+    plan = make_plan(Wishes("proj"), file_app)
+    assert (plan.most_runs, plan.most_memory_kib) == (7, 1000)
 
 
 def test_solo_is_one_at_a_time(file_app):
     assert make_plan(Wishes("proj", pool="solo", concurrency=8), file_app).concurrency == 1
-
-
-def test_a_wrong_setting_is_an_error(file_app):
-    with pytest.raises(ConfigError, match="max_deliveries"):
-        make_plan(Wishes("proj", settings={"max_deliveries": 0}), file_app)
 
 
 @pytest.mark.parametrize("pool", [None, "prefork"])

@@ -22,12 +22,13 @@ from celeriac.engines.redis.urls import parse
 from support.redis_server import RedisServer
 from support.worker import WorkerProcess
 
-__all__ = ["CELERIAC", "CELERY", "Database", "Producer", "need_peers"]
+__all__ = ["CELERIAC", "CELERY", "CELERY_PYTHON", "Database", "Producer", "need_peers"]
 
 CELERY, CELERIAC = "celery", "celeriac"
 _HERE = Path(__file__).parent
 _ROOT = _HERE.parents[2]
-_PYTHON = {CELERY: _ROOT / ".peers" / "celery" / "bin" / "python", CELERIAC: Path(sys.executable)}
+CELERY_PYTHON = _ROOT / ".peers" / "celery" / "bin" / "python"
+_PYTHON = {CELERY: CELERY_PYTHON, CELERIAC: Path(sys.executable)}
 _ANSWER_TIMEOUT_S = 60.0
 
 #: One task at a time and nothing fetched ahead, so that the order in which Celery serves can be seen.
@@ -42,12 +43,13 @@ _SETTINGS: dict[str, dict[str, Any]] = {
 
 
 def need_peers() -> None:
-    """Make `.peers/celery` where it is missing; several test processes may ask at the same time."""
-    stamp = _ROOT / ".peers" / "celery" / ".made-of"
-    stamp.parent.parent.mkdir(exist_ok=True)
-    with (stamp.parent.parent / "lock").open("w") as lock:
+    """Make the peers where one is missing; several test processes may ask at the same time."""
+    peers = _ROOT / ".peers"
+    peers.mkdir(exist_ok=True)
+    with (peers / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if stamp.exists() and shutil.which("redis-server") is not None:
+        made = all((peers / name / ".made-of").exists() for name in ("celery", "celery-formats"))
+        if made and shutil.which("redis-server") is not None:
             return
         done = subprocess.run(
             [str(_ROOT / "scripts" / "peers")], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False

@@ -18,9 +18,10 @@ for _, record in ipairs(records) do
   local name, document, ttl_ms, fence_key, fence = record[1], ARGV[record[2]], record[3], record[4], record[5]
   if fences[fence_key] <= fence then
     fences[fence_key] = fence
-    if ttl_ms < 0 then redis.call('SET', name, document) else redis.call('SET', name, document, 'PX', ttl_ms) end
-    -- Runs of one task follow each other within days; the fence need not live as long as a result kept for ever.
+    -- Runs of one task follow each other within days; the fence need not live as long as a result kept for ever. It is
+    -- written first, since the server's clock goes on meanwhile: it must not outlive the document.
     if fence > 0 then redis.call('SET', fence_key, fence, 'PX', ttl_ms < 0 and 604800000 or ttl_ms) end
+    if ttl_ms < 0 then redis.call('SET', name, document) else redis.call('SET', name, document, 'PX', ttl_ms) end
     kept[#kept + 1] = record
   end
 end

@@ -1,0 +1,1 @@
+"""What projects import from `celery.utils`: the loggers of tasks (`utils.log`)."""
