@@ -77,7 +77,7 @@ def _ipython(namespace: dict[str, Any], banner: str) -> None:
 
 def _bpython(namespace: dict[str, Any], banner: str) -> None:
     try:
-        import bpython  # type: ignore[import-not-found,unused-ignore]
+        import bpython
     except ImportError:
         raise ConfigError("bpython is not installed: pip install bpython, or leave -B out") from None
     bpython.embed(namespace, banner=banner)
