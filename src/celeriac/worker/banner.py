@@ -20,7 +20,7 @@ def banner(plan: Plan, broker: str, results: str) -> str:
     tasks = "\n".join(f"  . {name}" for name in plan.tasks) or "  (none: does the application import its task modules?)"
     queues = "\n".join(f"  . {name}" for name in plan.queues)
     return f"""
- {plan.hostname}  celeriac {celeriac.__version__}  {platform.platform()}
+ {plan.hostname}  celeriac {celeriac.__version__}  {_system()}
 
  [config]
   . app:         {plan.app_name}
@@ -35,3 +35,8 @@ def banner(plan: Plan, broker: str, results: str) -> str:
  [tasks]
 {tasks}
 """
+
+
+def _system() -> str:
+    # Not platform.platform(), which starts a process to ask for what is not shown anyway.
+    return f"{platform.system()}-{platform.release()}-{platform.machine()}"
