@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -360,6 +360,25 @@ def test_tasks_that_a_task_calls_know_their_parent_and_root(pair: Pair) -> None:
     for child in called:
         assert pair.get(child) == [child, task, task]
         assert json.loads(pair.database.document(child) or "")["parent_id"] == task
+
+
+def call_of(pair: Pair, task: str, *args: Any) -> dict[str, Any]:
+    """A signature as it travels, under an id of its own."""
+    options = {"task_id": f"{task} {uuid4()}", "queue": pair.queue}
+    return {"task": f"fleet_tasks.{task}", "args": list(args), "kwargs": {}, "options": options, "subtask_type": None,
+            "immutable": False}  # fmt: skip
+
+
+def test_a_callback_is_called_with_the_result(pair: Pair) -> None:
+    callbacks = [call_of(pair, "add", 10), call_of(pair, "add", 20)]
+    pair.send("add", 1, 2, link=callbacks)
+    assert [pair.get(callback["options"]["task_id"]) for callback in callbacks] == [13, 23]
+
+
+def test_an_errback_is_called_with_the_id_of_what_failed(pair: Pair) -> None:
+    errback = call_of(pair, "echo")
+    task = pair.send("fail", "own", link_error=errback)
+    assert pair.get(errback["options"]["task_id"]) == task
 
 
 def test_a_result_is_pushed_to_who_waits(pair: Pair, gate: Gate) -> None:
