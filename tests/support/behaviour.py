@@ -1,4 +1,4 @@
-"""A worker at its work on a store of each kind, and a client of the same store: for what must be the same on all of them."""
+"""A worker at its work on each store and in each pool, and a client of its store: for what must be the same on all."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from support.project import Project
 from support.redis_server import RedisServer
 from support.worker import WorkerProcess
 
-__all__ = ["STORES", "Behaviour", "behaviour"]
+__all__ = ["PLACES", "STORES", "Behaviour", "behaviour"]
 
-STORES = ["sqlite", "redis"]
+#: Each store, and each pool: what a task does must not depend on where it runs.
+PLACES = ["sqlite-prefork", "redis-prefork", "sqlite-threads", "redis-asyncio", "sqlite-solo"]
+#: Where only the store matters.
+STORES = PLACES[:2]
 
 
 class Behaviour:
@@ -50,8 +53,9 @@ def note(word, *facts):
 
 
 @contextmanager
-def behaviour(store: str, tasks: str, folder: Path, *queues: str) -> Iterator[Behaviour]:
+def behaviour(place: str, tasks: str, folder: Path, *queues: str) -> Iterator[Behaviour]:
     """Write `tasks`, which find `app` and `note`, and run a worker for them."""
+    store, _, pool = place.partition("-")
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         stores = ""
@@ -60,7 +64,7 @@ def behaviour(store: str, tasks: str, folder: Path, *queues: str) -> Iterator[Be
             stores = f", broker={url!r}, backend={url!r}"
         project = Project(folder)
         project.write("tasks", _HEAD.format(stores=stores, notes=str(folder / "notes")) + tasks)
-        worker = stack.enter_context(project.worker("-c", 2, "-Q", ",".join(("celery", *queues))))
+        worker = stack.enter_context(project.worker("-P", pool, "-c", 2, "-Q", ",".join(("celery", *queues))))
         worker.wait_until_ready()
         yield Behaviour(project, worker)
         assert worker.stop() == 0, worker.log

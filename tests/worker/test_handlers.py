@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from support.behaviour import STORES, Behaviour, behaviour
+from support.behaviour import PLACES, Behaviour, behaviour
 
 TASKS = """
 class Told(Task):
@@ -59,7 +59,7 @@ def flaky(self):
 """
 
 
-@pytest.fixture(scope="module", params=STORES)
+@pytest.fixture(scope="module", params=PLACES)
 def at_work(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Behaviour]:
     with behaviour(request.param, TASKS, tmp_path_factory.mktemp("handlers")) as at_work:
         yield at_work

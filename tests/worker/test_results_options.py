@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from support.behaviour import STORES, Behaviour, behaviour
+from support.behaviour import PLACES, STORES, Behaviour, behaviour
 
 TASKS = """
 @app.task
@@ -62,7 +62,7 @@ async def double_async(order: Order) -> Order:
 """
 
 
-@pytest.fixture(scope="module", params=STORES)
+@pytest.fixture(scope="module", params=PLACES)
 def at_work(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Behaviour]:
     with behaviour(request.param, TASKS + PYDANTIC, tmp_path_factory.mktemp("results")) as at_work:
         yield at_work

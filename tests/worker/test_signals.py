@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from support.behaviour import STORES, Behaviour, behaviour
+from support.behaviour import PLACES, Behaviour, behaviour
 from support.waiting import until
 
 TASKS = """
@@ -58,7 +58,7 @@ _PRERUN = "['args', 'kwargs', 'task', 'task_id']"
 _POSTRUN = "['args', 'kwargs', 'retval', 'state', 'task', 'task_id']"
 
 
-@pytest.fixture(scope="module", params=STORES)
+@pytest.fixture(scope="module", params=PLACES)
 def at_work(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Behaviour]:
     with behaviour(request.param, TASKS, tmp_path_factory.mktemp("signals")) as at_work:
         yield at_work
