@@ -22,9 +22,19 @@ from celeriac.settings import closest
 
 if TYPE_CHECKING:
     from celeriac.app import Celery
+    from celeriac.request import Context
     from celeriac.task import Task
 
-__all__ = ["CallKeywords", "calls_of", "check_keywords", "encode_arguments", "make_outgoing", "moments", "signatures"]
+__all__ = [
+    "CallKeywords",
+    "all_options",
+    "calls_of",
+    "check_keywords",
+    "encode_arguments",
+    "make_outgoing",
+    "moments",
+    "signatures",
+]
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -100,6 +110,11 @@ def check_keywords(name: str, options: Mapping[str, Any]) -> None:
             raise TypeError(f"{name}: a call has no option {option!r}; did you mean {near!r}?")
 
 
+def all_options(options: Mapping[str, Any], **named: Any) -> dict[str, Any]:
+    """The options of a call, with those that have a parameter of their own where they were given."""
+    return {**options, **{option: value for option, value in named.items() if value is not None}}
+
+
 def make_outgoing(
     app: Celery,
     name: str,
@@ -119,31 +134,7 @@ def make_outgoing(
     if priority is None and parent is not None and conf["task_inherit_parent_priority"]:
         priority = (parent.delivery_info or {}).get("priority")
     eta, expires = moments(options, app)
-    headers: dict[str, Any] = {
-        "lang": "py",
-        "task": name,
-        "id": task_id,
-        "root_id": options.get("root_id") or (parent.root_id or parent.id if parent else None) or task_id,
-        "retries": options.get("retries") or 0,
-        "origin": _origin(),
-    }
-    optional = {
-        "parent_id": options.get("parent_id") or (parent.id if parent else None),
-        "ignore_result": options.get("ignore_result"),
-        "eta": None if eta is None else eta.isoformat(),
-        "expires": None if expires is None else expires.isoformat(),
-        "group": options.get("group_id"),
-        "group_index": options.get("group_index"),
-        "shadow": options.get("shadow"),
-        "argsrepr": options.get("argsrepr"),
-        "kwargsrepr": options.get("kwargsrepr"),
-        "replaced_task_nesting": options.get("replaced_task_nesting"),
-        "timelimit": _limits(options),
-    }
-    headers |= {header: value for header, value in optional.items() if value is not None}
-    if options.keys() - _KNOWN or "stamped_headers" in options:
-        headers |= _stamps(options)
-    headers |= _custom_headers(options.get("headers"))
+    headers = _headers(name, task_id, parent, eta, expires, options)
     properties = _properties(options)
     embed = {
         "callbacks": signatures("link", options.get("link")),
@@ -186,6 +177,42 @@ def make_outgoing(
         properties=properties,
     )
     return Outgoing(message, queue, None if eta is None else eta.timestamp())
+
+
+def _headers(
+    name: str,
+    task_id: str,
+    parent: Context | None,
+    eta: datetime | None,
+    expires: datetime | None,
+    options: Mapping[str, Any],
+) -> dict[str, Any]:
+    headers: dict[str, Any] = {
+        "lang": "py",
+        "task": name,
+        "id": task_id,
+        "root_id": options.get("root_id") or (parent.root_id or parent.id if parent else None) or task_id,
+        "retries": options.get("retries") or 0,
+        "origin": _origin(),
+    }
+    optional = {
+        "parent_id": options.get("parent_id") or (parent.id if parent else None),
+        "ignore_result": options.get("ignore_result"),
+        "eta": None if eta is None else eta.isoformat(),
+        "expires": None if expires is None else expires.isoformat(),
+        "group": options.get("group_id"),
+        "group_index": options.get("group_index"),
+        "shadow": options.get("shadow"),
+        "argsrepr": options.get("argsrepr"),
+        "kwargsrepr": options.get("kwargsrepr"),
+        "replaced_task_nesting": options.get("replaced_task_nesting"),
+        "timelimit": _limits(options),
+    }
+    headers |= {header: value for header, value in optional.items() if value is not None}
+    if options.keys() - _KNOWN or "stamped_headers" in options:
+        headers |= _stamps(options)
+    headers |= _custom_headers(options.get("headers"))
+    return headers
 
 
 def encode_arguments(name: str, body: Body, serializer: str, compression: str | None) -> EncodedBody:

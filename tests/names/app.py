@@ -49,6 +49,7 @@ APP = Section(
         "test_tasks_of_packages_are_discovered": "autodiscover_tasks",
         "test_the_steps_of_an_application_are_announced": "on_configure on_after_configure on_after_finalize finalize",
         "test_without_autofinalize_tasks_wait_for_finalize": "autofinalize finalized",
+        "test_the_application_announces_the_fork_in_each_child": "on_after_fork",
         "test_a_subclass_has_its_say_when_the_application_is_made": "on_init",
         "test_what_options_of_a_call_a_run_sees": "send_task",
         "test_a_signature_of_the_application_is_called_by_name": "signature",
@@ -63,7 +64,6 @@ APP = Section(
         "test_without_strict_typing_any_arguments_are_sent": "strict_typing",
     },
     accepted={
-        "connected receivers wait for workers that fork their children from it": "on_after_fork",
         "the wall clock here; Celery's is Lamport's, of events": "clock",
     },
     planned={

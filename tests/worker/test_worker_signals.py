@@ -172,6 +172,14 @@ def test_a_child_is_announced_before_it_is_forked(project: Project, notes: Notes
     assert notes.names() == ["worker_before_create_process", "worker_process_init"] * 2
 
 
+def test_the_application_announces_the_fork_in_each_child(project: Project, client: Client, notes: Notes) -> None:
+    noting(project, notes, '    app.on_after_fork.connect(note("on_after_fork"), weak=False)\n')
+    with project.worker("-c", 2) as worker:
+        children = worker.child_pids(2)
+        notes.wait_for("on_after_fork", 2)
+    assert sorted(notes.pids("on_after_fork")) == sorted(children)
+
+
 def test_worker_process_init_is_over_before_the_first_task(project: Project, client: Client) -> None:
     project.write(
         "tasks",

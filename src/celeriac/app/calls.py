@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Unpack, cast
 
-from celeriac.calling import CallKeywords, check_keywords, make_outgoing
+from celeriac.calling import CallKeywords, all_options, check_keywords, make_outgoing
 from celeriac.canvas import Signature, signature
 from celeriac.cautions import warn
 from celeriac.exceptions import AlwaysEagerIgnored
@@ -48,8 +48,7 @@ class Calls:
         """Call a task by its name alone, which this process need not know. Options are those of `Task.apply_async`."""
         if self.conf.task_always_eager:
             warn("task_always_eager has no effect on send_task: the task is sent", AlwaysEagerIgnored)
-        extra = {"task_id": task_id, "link": link, "link_error": link_error, "shadow": shadow}
-        given: dict[str, Any] = {**options, **{key: value for key, value in extra.items() if value is not None}}
+        given = all_options(options, task_id=task_id, link=link, link_error=link_error, shadow=shadow)
         check_keywords(name, given)
         app = cast("Celery", self)
         known = task = self._tasks.get(name)

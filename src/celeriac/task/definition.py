@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, Unpack, cast, overload
 
 from celeriac import exceptions, signals, states
-from celeriac.calling import CallKeywords, calls_of, check_keywords, make_outgoing, moments
+from celeriac.calling import CallKeywords, all_options, calls_of, check_keywords, make_outgoing, moments
 from celeriac.canvas import Signature
 from celeriac.clock import utc
 from celeriac.documents import Document
@@ -139,8 +139,7 @@ class Task(Handlers, Generic[P, R]):
         how often a publish is repeated when the broker is away. A naive datetime is in the application's time zone.
         Options of one's own become properties of the message. `producer` and `connection` have no use here.
         """
-        extra = {"task_id": task_id, "link": link, "link_error": link_error, "shadow": shadow}
-        given: dict[str, Any] = {**options, **{name: value for name, value in extra.items() if value is not None}}
+        given = all_options(options, task_id=task_id, link=link, link_error=link_error, shadow=shadow)
         outgoing = self._prepare(args, kwargs, given)
         if self.app.conf.task_always_eager:
             return self._apply_sent(outgoing, given)

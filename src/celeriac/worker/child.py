@@ -48,6 +48,7 @@ def run_child(
     log.name_process(name)
     with log.prints(plan.redirect_level):
         exitcode = 1
+        app.on_after_fork.send(sender=app)
         try:
             _Child(app, plan, number, channel, board).run()
             exitcode = 0
