@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 WORKERS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench docs fix clean
+.PHONY: help demo test crash check bench docs fix clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,6 +16,10 @@ demo: $(VENV)/.demo  ## resize real pictures and send mails by tasks, on the emb
 test: $(VENV)/.dev  ## run all tests
 	@scripts/peers
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+crash: $(VENV)/.dev  ## kill, cut and swallow for half an hour, with the numbers the docs promise
+	@scripts/peers
+	@$(BIN)/python scripts/crash.py
 
 check: $(VENV)/.dev  ## lint, types, layers
 	@$(BIN)/ruff check .

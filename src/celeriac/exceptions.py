@@ -4,7 +4,8 @@
     ├── ConfigError            a setting, option, name or file is wrong; the message says which and what to write instead
     │   └── AppNotFound        `-A ...` led to no application
     ├── BrokerError
-    │   └── OperationalError   the store is away, locked or full; the same call may succeed later
+    │   ├── OperationalError   the store is away, locked or full; the same call may succeed later
+    │   └── StoreTooNew        a newer celeriac has upgraded the store so that this one cannot use it
     ├── TaskError
     │   ├── EncodeError        an argument or a return value cannot be written (also a TypeError)
     │   ├── DecodeError        bytes that are no message, or content that is not accepted (also a ValueError)
@@ -19,6 +20,7 @@
     │   ├── SoftTimeLimitExceeded  raised inside a task that takes longer than its soft time limit
     │   ├── TimeLimitExceeded  the task was ended at its hard time limit
     │   ├── WorkerLostError    the process that ran the task died
+    │   ├── LeaseLost          raised inside a task that has been given to another worker meanwhile
     │   └── RemoteError        a task's exception whose class this process does not have
     ├── ResultError            a stored result cannot be read
     └── TaskPredicate          raised in a task to say how it ends; no failures
@@ -26,6 +28,7 @@
         ├── Reject             the message goes to the dead letters, or back to its queue
         └── Retry              raised by `self.retry()`: the task runs again
 
+Outside of it stands `Terminated`, which ends a run whatever that catches.
 Celery's names for the same things (`CeleryError`, `ImproperlyConfigured`, `BackendError`) are the same classes.
 All of them pickle.
 """
@@ -55,6 +58,7 @@ __all__ = [
     "ImproperlyConfigured",
     "IncompleteStream",
     "InvalidTaskError",
+    "LeaseLost",
     "MaxRetriesExceededError",
     "NotRegistered",
     "OperationalError",
@@ -66,9 +70,11 @@ __all__ = [
     "Retry",
     "RetryTaskError",
     "SoftTimeLimitExceeded",
+    "StoreTooNew",
     "TaskError",
     "TaskPredicate",
     "TaskRevokedError",
+    "Terminated",
     "TimeLimitExceeded",
     "TimeoutError",
     "WorkerLostError",
@@ -93,6 +99,10 @@ class BrokerError(CeleriacError):
 
 class OperationalError(BrokerError):
     """The broker or result store cannot be reached or used now; nothing was done, or it was done once."""
+
+
+class StoreTooNew(BrokerError):
+    """A newer celeriac has upgraded the store; this one cannot use it any more, and workers of this version end."""
 
 
 class TaskError(CeleriacError):
@@ -170,6 +180,13 @@ class WorkerLostError(TaskError):
     """The process that ran the task died, as often as the task may be tried."""
 
 
+class LeaseLost(TaskError):
+    """Raised inside a task whose worker was taken for dead: another one runs it again, and this run changes nothing more."""
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else "its lease has gone to another worker, which runs it again"
+
+
 class RemoteError(TaskError):
     """A task raised an exception whose class is not loaded here; its own name is the class's name."""
 
@@ -230,6 +247,17 @@ class Retry(TaskPredicate):
             return self.message
         reason = f": {self.exc!r}" if self.exc is not None else ""
         return f"Retry {self.humanize()}{reason}"
+
+
+class Terminated(BaseException):
+    """Raised inside a run that was revoked with `terminate`, so that its `finally` blocks run. Do not catch it.
+
+    No `Exception`, as `except Exception` in a task is meant for other things; in a coroutine a cancellation stands for it.
+    """
+
+    def __init__(self, signum: int | None = None) -> None:
+        super().__init__(signum)
+        self.signum = signum
 
 
 class CeleriacWarning(UserWarning):

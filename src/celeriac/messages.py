@@ -49,7 +49,7 @@ class Message:
         return cls(
             id=_header(headers, "id", str),
             task=_header(headers, "task", str),
-            retries=_header(headers, "retries", int, 0),
+            retries=_natural(headers, "retries"),
             eta=_moment(headers, "eta"),
             expires=_moment(headers, "expires"),
             headers=headers,
@@ -83,8 +83,7 @@ class Message:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(msgspec.Struct, frozen=True):
     """A message, the queue it goes to, and when it may be claimed (seconds since 1970; None: at once)."""
 
     message: Message
@@ -92,8 +91,7 @@ class Outgoing:
     due: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Malformed:
+class Malformed(msgspec.Struct, frozen=True):
     """Bytes out of a queue that are no message, and why; `id` and `task` where they can be read all the same."""
 
     raw: bytes
@@ -102,13 +100,12 @@ class Malformed:
     task: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Body:
+class Body(msgspec.Struct, frozen=True):
     """What a task is called with, and what follows it (`callbacks`, `errbacks`, `chain`, `chord`)."""
 
     args: list[Any]
     kwargs: dict[str, Any]
-    embed: Mapping[str, Any] = field(default_factory=dict)
+    embed: Mapping[str, Any] = msgspec.field(default_factory=dict)
 
 
 _EMBED = ("callbacks", "errbacks", "chain", "chord")
@@ -207,8 +204,6 @@ def decode(raw: bytes) -> Message | Malformed:
         envelope = _decode_envelope(raw)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         return Malformed(raw, "nested too deeply" if isinstance(error, RecursionError) else f"not JSON: {error}")
-    headers: Any = {}
-    properties: Any = {}
     try:
         headers = _part(envelope, "headers")
         properties = _part(envelope, "properties")
@@ -225,10 +220,14 @@ def decode(raw: bytes) -> Message | Malformed:
             priority=min(max(_header(properties, "priority", int, 0), 0), LOWEST_PRIORITY),
             properties={name: value for name, value in properties.items() if name in ("reply_to", "timestamp")},
         )
-    except DecodeError as error:
-        found = {"id": properties.get("correlation_id"), **headers}
-        known = {name: value for name in ("id", "task") if isinstance(value := found.get(name), str)}
-        return Malformed(raw, str(error), **known)
+    except Exception as error:  # also RecursionError, of a repr: whatever these bytes are, who reads them goes on
+        reason = str(error) if isinstance(error, DecodeError) else f"cannot be read: {type(error).__name__}"
+        return Malformed(
+            raw,
+            reason,
+            _text_in(envelope, "headers", "id") or _text_in(envelope, "properties", "correlation_id"),
+            _text_in(envelope, "headers", "task"),
+        )
 
 
 def _from_protocol_1(
@@ -263,6 +262,13 @@ def _part(envelope: Any, name: str) -> dict[str, Any]:
     return part
 
 
+def _text_in(envelope: Any, part: str, name: str) -> str | None:
+    """What can be read of a message that is wrong elsewhere."""
+    found = envelope.get(part) if isinstance(envelope, dict) else None
+    text = found.get(name) if isinstance(found, dict) else None
+    return text if isinstance(text, str) else None
+
+
 def _body_bytes(envelope: dict[str, Any], properties: dict[str, Any]) -> bytes:
     body = envelope.get("body")
     if not isinstance(body, str):
@@ -288,6 +294,13 @@ def _header(headers: Mapping[str, Any], name: str, kind: type, default: Any = _R
     if not isinstance(value, kind) or isinstance(value, bool):
         raise DecodeError(f"header {name!r} is {value!r:.100}, not {kind.__name__}")
     return value
+
+
+def _natural(headers: Mapping[str, Any], name: str) -> int:
+    number: int = _header(headers, name, int, 0)
+    if number < 0:  # it would be retried so many times more than it may
+        raise DecodeError(f"header {name!r} is {number}, below 0")
+    return number
 
 
 def _moment(headers: Mapping[str, Any], name: str) -> datetime | None:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from celeriac.crashpoints import reach
 from celeriac.engines.base import Broker, Receipt
 from celeriac.exceptions import OperationalError
 from celeriac.messages import Outgoing
@@ -96,12 +97,18 @@ class Publisher:
         deadline = time.monotonic() + self._timeout_s()
         attempt = 0
         while True:
+            began = time.monotonic()
             try:
-                return self._broker().publish(outgoing, receipt)
+                reach("publishing")
+                self._broker().publish(outgoing, receipt)
+                reach("published")
+                return
             except OperationalError:
                 attempt += 1
                 delay_s = policy().delay_s(attempt)
-                if delay_s is None or time.monotonic() + delay_s >= deadline:
+                failed = time.monotonic()
+                # The next try may take as long as this one did, and must be over by the deadline.
+                if delay_s is None or failed + delay_s + (failed - began) >= deadline:
                     raise
             time.sleep(delay_s)
 

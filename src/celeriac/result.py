@@ -312,6 +312,26 @@ class AsyncResult(Generic[R]):
         """The id and the parents' ids."""
         return [self.id, *(self.parent.as_list() if self.parent is not None else [])]
 
+    def revoke(
+        self,
+        connection: Any = None,
+        terminate: bool = False,
+        signal: str | int | None = None,
+        wait: bool = False,
+        timeout: float | None = None,
+    ) -> None:
+        """Have the task not run, or with `terminate` also end its run (`app.control.revoke`).
+
+        With `wait` it returns when the task has ended, one way or the other, or after `timeout` seconds.
+        `connection` has no effect.
+        """
+        self.app.control.revoke(self.id, terminate=terminate, signal="SIGTERM" if signal is None else signal)
+        if wait:
+            try:
+                self.get(timeout=timeout, propagate=False, disable_sync_subtasks=False)
+            except TimeoutError:
+                pass
+
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _watch(self, notify: Callable[[], None]) -> AbstractContextManager[None]:

@@ -77,12 +77,72 @@ def test_drop_asks_first(project: Project, client: Client, dead: str) -> None:
     assert project.celeriac("-A", "tasks", "dead", "list").stdout == "No dead letters.\n"
 
 
+@pytest.fixture
+def several(project: Project, client: Client) -> list[str]:
+    """Dead letters of tasks that failed in two ways, in two queues; their task ids in order."""
+    project.with_common_tasks()
+    with project.worker("-c", 1, "-Q", "celery,mails"):
+        sent = [client.send("fail", "one"), client.send("add", 1, "x"), client.send("fail", "two", queue="mails")]
+        for result in sent:
+            result.get(timeout=30, propagate=False)
+    return [result.id for result in sent]
+
+
+def test_letters_are_chosen_by_what_is_known_of_them(project: Project, several: list[str]) -> None:
+    for filters, found in [
+        (["--task", "tasks.fail"], {0, 2}),
+        (["--task", "*.add"], {1}),
+        (["--reason", "outofpaper", "--queue", "mails"], {2}),
+        (["--newer-than", "1h"], {0, 1, 2}),
+        (["--older-than", "1h"], set()),
+    ]:
+        letters = json.loads(project.celeriac("-A", "tasks", "dead", "list", "--json", *filters).stdout)
+        assert {several.index(letter["task_id"]) for letter in letters} == found
+    for verb in ("retry", "drop"):  # with nothing to do nothing is asked
+        done = project.celeriac("-A", "tasks", "dead", verb, "--task", "unknown", answers="")
+        assert (done.returncode, done.stdout) == (0, "No dead letter is like that.\n")
+    done = project.celeriac("-A", "tasks", "dead", "drop", "--task", "tasks.fail", "--yes")
+    assert done.stdout == "Deleted 2 dead letters.\n"
+
+
+def test_many_are_sent_again_after_a_question_in_the_order_they_were_buried(
+    project: Project, client: Client, several: list[str]
+) -> None:
+    buried = [letter.task_id for letter in client.app.broker.dead()][::-1]
+    done = project.celeriac("-A", "tasks", "dead", "retry", "--task", "tasks.*", answers="n\n")
+    assert (done.returncode != 0, len(client.app.broker.dead())) == (True, 3)
+    assert "Send 3 dead letters again?" in done.stdout
+    done = project.celeriac("-A", "tasks", "dead", "retry", "--task", "tasks.*", "--to", "one", answers="y\n")
+    assert done.stdout.endswith("Sent 3 tasks again.\n")
+    assert [message.id for message in client.app.broker.peek("one")] == buried
+
+
+def test_a_letter_is_sent_again_with_other_arguments_to_another_queue(
+    project: Project, client: Client, several: list[str]
+) -> None:
+    added = next(letter for letter in client.app.dead_letters if letter.task_id == several[1])
+    options = ["--args", "[3]", "--kwargs", '{"y": 4}', "--to", "other", "--priority", "2"]
+    done = project.celeriac("-A", "tasks", "dead", "retry", added.id, *options)
+    assert done.stdout == "Sent 1 task again.\n"
+    (message,) = client.app.broker.peek("other")
+    assert message.priority == 2
+    with project.worker("-c", 1, "-Q", "other"):
+        assert client.app.AsyncResult(several[1]).get(timeout=30) == 7
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [
         (["show", "9"], 1, "there is no dead letter 9; `celeriac dead list` shows those there are"),
         (["show", "x"], 2, "'x' is not a valid integer"),
-        (["retry"], 1, "name letters by their id (celeriac dead list shows them), or write --all"),
+        (
+            ["retry"],
+            1,
+            "name letters by their id (celeriac dead list shows them), or write --all, --queue, --task, --reason, ",
+        ),
+        (["retry", "9", "--task", "x"], 1, "name letters by their id"),
+        (["list", "--older-than", "soon"], 2, "'soon' is not a time; write it like 90s, 15m, 2h or 7d"),
+        (["retry", "9", "--args", "{}"], 2, "'{}' is not a JSON list"),
         (["retry", "9"], 1, "there is no dead letter 9"),
         (["retry", "9", "--all"], 1, "name letters by their id"),
         (["drop", "-f"], 1, "name letters by their id"),
@@ -126,7 +186,7 @@ def test_bytes_that_are_no_message_are_buried_and_kept(project: Project, client:
             check=True,
         )
     assert raw.read_bytes() == _NO_MESSAGE
-    done = project.celeriac("-A", "tasks", "dead", "retry", "--all")
+    done = project.celeriac("-A", "tasks", "dead", "retry", "--all", "--yes")
     assert done.returncode == 1
     assert "dead letter 1 cannot be sent again, as it cannot be read: not JSON" in done.stderr
     assert client.app.broker.dead() == [letter]

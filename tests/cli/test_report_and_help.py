@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import platform
+import re
 
+import click
 import pytest
 
 import celeriac
+from celeriac.cli.errors import exit_status
 from support.project import Project
 
 
@@ -59,7 +62,22 @@ def test_python_m_celeriac_is_the_same_command(project: Project) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    [[], ["worker"], ["call"], ["result"], ["status"], ["purge"], ["dead"], ["report"], ["shell"], ["completion"]],
+    [
+        [],
+        ["worker"],
+        ["call"],
+        ["result"],
+        ["status"],
+        ["purge"],
+        ["dead"],
+        ["delayed"],
+        ["revoke"],
+        ["control"],
+        ["recover"],
+        ["report"],
+        ["shell"],
+        ["completion"],
+    ],
 )
 def test_every_command_has_help(command: list[str], project: Project) -> None:
     done = project.celeriac(*command, "--help")
@@ -74,3 +92,23 @@ def test_the_plain_command_shows_what_there_is(project: Project) -> None:
     assert done.returncode == 2
     for command in ("worker", "call", "result", "status", "purge", "dead", "report", "shell", "completion"):
         assert f"\n  {command} " in text
+
+
+def test_only_an_unanswered_question_promises_that_nothing_was_changed(capsys: pytest.CaptureFixture[str]) -> None:
+    @click.command()
+    def halfway() -> None:
+        raise KeyboardInterrupt
+
+    @click.command()
+    def asks() -> None:
+        raise click.Abort
+
+    assert exit_status(lambda: halfway.main([], standalone_mode=False)) == 130
+    assert capsys.readouterr().err.strip() == "Stopped."
+    assert exit_status(lambda: asks.main([], standalone_mode=False)) == 130
+    assert capsys.readouterr().err == "Stopped; nothing was changed.\n"
+
+
+def test_groups_list_their_commands_in_the_order_of_use(project: Project) -> None:
+    text = project.celeriac("dead", "--help").stdout
+    assert re.findall(r"^  (\w+)  ", text.partition("Commands:")[2], re.MULTILINE) == ["list", "show", "retry", "drop"]

@@ -66,8 +66,11 @@ def test_a_store_of_a_newer_version(project: Project) -> None:
     assert project.celeriac("-A", "tasks", "status").returncode == 0
     with sqlite3.connect(project.store) as connection:
         connection.execute("PRAGMA user_version=99")
+        connection.execute("UPDATE counters SET value = 98 WHERE name = 'compatible_from'")
     connection.close()
-    assert "was made by a newer celeriac (schema 99" in _error(project, "status")
+    error = _error(project, "status")
+    assert "was made or upgraded by a newer celeriac (schema 99, for programs that know 98 or more" in error
+    assert "upgrade celeriac here too" in error
 
 
 @pytest.mark.parametrize("command", _SOME)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from celeriac.engines.base import Broker, ResultStore
-from conformance.engines import ENGINES, Engine, Other
+from conformance.engines import ENGINES, Cluster, Engine, Other
 from conformance.making import Producer, node
 
 
@@ -18,6 +18,13 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
     engine: Engine = ENGINES[request.param](tmp_path)
     yield engine
     engine.close()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _shared_servers() -> Iterator[None]:
+    """Servers that many tests share end with the last."""
+    yield
+    Cluster.end()
 
 
 @pytest.fixture

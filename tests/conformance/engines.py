@@ -6,6 +6,8 @@ of a process.
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,9 +16,11 @@ from celeriac.engines import open_broker
 from celeriac.engines.base import Broker, EngineOptions, ResultStore
 from celeriac.engines.redis import RedisBroker
 from celeriac.engines.redis.client import Client
+from celeriac.engines.redis.cluster import ClusterBroker
 from celeriac.engines.sqlite import SQLiteBroker
 from celeriac.testing.faults import FaultyBroker
 from conformance.peer import Peer
+from support.redis_cluster import RedisCluster
 from support.redis_server import RedisServer
 
 __all__ = ["ENGINES", "Engine", "Other"]
@@ -183,7 +187,7 @@ class Redis:
 class _Tenant(Peer):
     """A process whose leases run out in the moment it is killed: the suite asks what then, not when."""
 
-    def __init__(self, engine: Redis) -> None:
+    def __init__(self, engine: Redis | Cluster) -> None:
         self._engine = engine
         self._nodes: set[str] = set()
         super().__init__(engine.url, engine.folder)
@@ -195,13 +199,87 @@ class _Tenant(Peer):
 
     def kill(self) -> None:
         super().kill()
-        client = self._engine.client
-        for name in client.call("ZRANGE", "celeriac:nodes", 0, -1):
-            node = name.decode()
-            if node in self._nodes:
-                client.call("ZADD", "celeriac:nodes", 1, node)
-            else:
-                client.call("HSET", f"celeriac:node:{node}", "steady", 0)  # it has been alive for a lease, let us say
+        self._expire()
+
+    def _expire(self) -> None:
+        assert isinstance(self._engine, Redis)
+        _expire(self._engine.client, "", self._nodes)
 
 
-ENGINES = {"sqlite-file": SQLiteFile, "sqlite-memory": SQLiteMemory, "wrapped-memory": Wrapped, "redis": Redis}
+def _expire(client: Client, prefix: str, nodes: set[str]) -> None:
+    """The leases of these nodes have run out, and all others have been alive for a lease, let us say."""
+    for name in client.call("ZRANGE", f"{prefix}celeriac:nodes", 0, -1):
+        node = name.decode()
+        if node in nodes:
+            client.call("ZADD", f"{prefix}celeriac:nodes", 1, node)
+        else:
+            client.call("HSET", f"{prefix}celeriac:node:{node}", "steady", 0)
+
+
+class Cluster:
+    """Three masters, started once for all tests of a process; others are processes."""
+
+    lasting = True
+    _servers: RedisCluster | None = None
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = str(folder)
+        if Cluster._servers is None:
+            Cluster._servers = RedisCluster(Path(tempfile.mkdtemp(prefix="celeriac-cluster-")), replicas=0)
+            Cluster._servers.start()
+        self.url = Cluster._servers.url()
+        self._opened: list[Broker | Other] = []
+
+    @classmethod
+    def end(cls) -> None:
+        """End the servers, after the last test."""
+        servers, cls._servers = cls._servers, None
+        if servers is not None:
+            servers.end()
+            shutil.rmtree(servers.folder)
+
+    def connect(self) -> Broker:
+        broker = open_broker(self.url, EngineOptions(self.folder, timeout_s=10.0))
+        self._opened.append(broker)
+        return broker
+
+    def other(self) -> Other:
+        other = _ClusterTenant(self)
+        self._opened.append(other)
+        return other
+
+    def put_raw(self, queue: str, raw: bytes) -> None:
+        shard = self.broker._shard(queue)
+        self.broker._directory.enter(queue)
+        shard.client.call("LPUSH", f"{shard.client.address.key_prefix}{queue}", raw)
+
+    @cached_property
+    def broker(self) -> ClusterBroker:
+        broker = self.connect()
+        assert isinstance(broker, ClusterBroker)
+        return broker
+
+    def close(self) -> None:
+        for opened in self._opened:
+            opened.close()
+        assert Cluster._servers is not None
+        Cluster._servers.empty()
+
+
+class _ClusterTenant(_Tenant):
+    """The same in a cluster, where each queue knows its nodes."""
+
+    _engine: Cluster  # type: ignore[assignment]
+
+    def _expire(self) -> None:
+        for shard in self._engine.broker._all():
+            _expire(shard.client, shard.client.address.key_prefix, self._nodes)
+
+
+ENGINES = {
+    "sqlite-file": SQLiteFile,
+    "sqlite-memory": SQLiteMemory,
+    "wrapped-memory": Wrapped,
+    "redis": Redis,
+    "redis-cluster": Cluster,
+}

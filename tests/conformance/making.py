@@ -6,7 +6,21 @@ import itertools
 import uuid
 from collections.abc import Iterable
 
-from celeriac.engines.base import Ack, Broker, Claim, Commit, Lease, Node, Owner, QueueState, Receipt, Record, Settle
+from celeriac.engines.base import (
+    Ack,
+    Broker,
+    Claim,
+    Commit,
+    Lease,
+    Node,
+    Owner,
+    QueueState,
+    Receipt,
+    Record,
+    RevokedLease,
+    Settle,
+    Waiting,
+)
 from celeriac.messages import Malformed, Message, Outgoing
 
 __all__ = [
@@ -52,10 +66,12 @@ class Producer:
 
 
 def claim(broker: Broker, *queues: str, limit: int = 100, owner: Owner = ME, park: bool = False) -> list[Lease]:
-    """Claim as a worker does, which has introduced itself: nobody else is given anything."""
-    if owner.node not in {state.node.id for state in broker.nodes()}:
-        broker.register(node(owner.node))
-    return list(broker.exchange(owner, [], Claim(queues or ("q",), limit, park)).leases)
+    """Claim as a worker does, which has introduced itself with these queues: nobody else is given anything."""
+    queues = queues or ("q",)
+    served = {queue for state in broker.nodes() if state.node.id == owner.node for queue in state.node.queues}
+    if not served.issuperset(queues):
+        broker.register(node(owner.node, queues=(*served, *queues)))
+    return list(broker.exchange(owner, [], Claim(queues, limit, park)).leases)
 
 
 def settle(broker: Broker, lease: Lease, how: Settle | None = None, *, owner: Owner = ME) -> bool:
@@ -68,8 +84,8 @@ def commit(broker: Broker, commit: Commit, *, owner: Owner = ME) -> bool:
     return applied
 
 
-def ids(found: Iterable[Lease | Message | Malformed]) -> list[str | None]:
-    return [(item.message if isinstance(item, Lease) else item).id for item in found]
+def ids(found: Iterable[Lease | RevokedLease | Waiting | Message | Malformed]) -> list[str | None]:
+    return [(item if isinstance(item, (Message, Malformed)) else item.message).id for item in found]
 
 
 def names(states: Iterable[QueueState]) -> list[str]:

@@ -4,32 +4,28 @@ from __future__ import annotations
 
 import os
 import pickle
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from celeriac.engines import open_broker
-from celeriac.engines.base import Broker, EngineOptions, Owner, Receipt
+from celeriac.engines.base import Broker, EngineOptions, Owner, Receipt, Record
+from celeriac.engines.sqlite import SQLiteBroker, schema
 from conformance.making import Producer, claim, ids, outgoing
 from conformance.peer import Peer
 
 __all__ = [
     "claim_for_ever",
+    "die_in_an_upgrade",
     "make_stores_at_once",
     "publish_across_a_fork",
+    "publish_as_another_user",
     "publish_for_ever",
-    "publish_timed",
+    "upgrade_to",
     "watch_across_a_fork",
+    "watch_timed",
 ]
-
-
-def publish_timed(broker: Broker, name: str, count: int) -> list[float]:
-    """Publish one by one; how long each took, in seconds."""
-    took = []
-    for number in range(1, count + 1):
-        began = time.perf_counter()
-        broker.publish([outgoing(f"{name}-{number}")], Receipt(name, number))
-        took.append(time.perf_counter() - began)
-    return took
 
 
 def make_stores_at_once(broker: Broker, folder: str, name: str, began: float, count: int) -> None:
@@ -89,10 +85,6 @@ def publish_across_a_fork(broker: Broker, url: str, folder: str) -> tuple[str, l
 
 def watch_across_a_fork(broker: Broker) -> bool:
     """Whether parent and child both still hear of their own results when the parent watched before the fork."""
-    import threading
-
-    from celeriac.engines.base import Record
-
     results = broker.result_store()
     heard = threading.Event()
     with results.watch("parent", heard.set):
@@ -106,6 +98,45 @@ def watch_across_a_fork(broker: Broker) -> bool:
         met = _join(*_fork(in_child))
         results.store([Record("parent", b"{}")])
         return met == "fine" and heard.wait(30)
+
+
+def watch_timed(broker: Broker, task_id: str, timeout_s: float) -> float:
+    """How long it took until something was heard of a result."""
+    heard = threading.Event()
+    began = time.monotonic()
+    with broker.result_store().watch(task_id, heard.set):
+        heard.wait(timeout_s)
+    return time.monotonic() - began
+
+
+def publish_as_another_user(broker: Broker, folder: str) -> None:
+    """Publish as nobody, through a broker of his own."""
+    os.setresuid(65534, 65534, 0)
+    try:
+        store = open_broker("sqlite:///store.db", EngineOptions(folder, timeout_s=10.0))
+        store.publish([outgoing("nobody")], Receipt("nobody", 1))
+    finally:
+        os.setresuid(0, 0, 0)
+
+
+def upgrade_to(broker: SQLiteBroker, version: int, statements: list[str]) -> None:
+    """Be a program of a newer version, and open the store."""
+    schema.VERSION, schema.upgrade = version, lambda number: statements
+    broker.close()
+    with broker.database.read():
+        pass
+
+
+def die_in_an_upgrade(broker: SQLiteBroker, statements: list[str]) -> None:
+    """As `upgrade_to`, but killed in the middle of it."""
+
+    def upgrade(number: int) -> Iterator[str]:
+        yield from statements
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    schema.VERSION, schema.upgrade = schema.VERSION + 1, upgrade  # type: ignore[assignment]
+    broker.close()
+    broker.queues()
 
 
 def _fork(work: Callable[[], str], announce: int | None = None) -> tuple[int, int]:

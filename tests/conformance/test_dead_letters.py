@@ -102,3 +102,24 @@ def test_burying_again_makes_a_letter_again(broker: Broker) -> None:
     (again,) = broker.dead()
     assert (again.reason, again.task_id) == ("still bad", "a")
     assert ids(broker.held(ME)) == []
+
+
+def test_letters_are_read_on_from_one_that_may_be_gone(broker: Broker) -> None:
+    names = [f"{number:02}" for number in range(25)]
+    bury(broker, *names)
+    read: list[str | None] = []
+    last: DeadLetter | None = None
+    while page := broker.dead("q", 4, last):
+        last = page[-1]
+        read += [letter.task_id for letter in page]
+        assert broker.drop_dead({page[0].id, last.id}) == len({page[0].id, last.id})
+    assert sorted(map(str, read)) == names
+    assert read[0] == "24"
+
+
+def test_what_the_caps_delete_is_counted(broker: Broker, other: Other) -> None:
+    bury(broker, "a", "b", "c")
+    assert broker.dead_trimmed() == 0
+    assert broker.trim_dead(3600.0, 2) == 1
+    assert other.broker.trim_dead(3600.0, 0) == 2
+    assert broker.dead_trimmed() == 3

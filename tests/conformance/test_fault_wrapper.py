@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from celeriac.engines import open_broker
-from celeriac.engines.base import Broker, EngineOptions, Owner, Receipt, ResultStore
+from celeriac.engines.base import Broker, EngineOptions, Owner, Receipt, ResultStore, Revocation
 from celeriac.exceptions import OperationalError
 from celeriac.testing.faults import (
     ERROR,
@@ -34,6 +34,7 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "register": (node("n"),),
     "renew": ("n",),
     "unregister": ("n",),
+    "holders": ("n",),
     "seize": (ME, Owner("n")),
     "recover": (Owner("n"),),
     "queues": (),
@@ -47,11 +48,21 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "exhume": (1, outgoing("a")),
     "drop_dead": ([1],),
     "trim_dead": (1.0, 1),
+    "dead_trimmed": (),
     "check": (),
     "hand_back": (),
+    "revoke": ([Revocation("a", 4e9)],),
+    "unrevoke": (["a"],),
+    "revocations": (),
+    "revoked": ("n", 0),
+    "search": (["a"],),
+    "withdraw": ([],),
+    "delayed": (),
+    "hasten": ([],),
     "store": ([record("a")],),
     "get": (["a"],),
     "forget": (["a"],),
+    "discard": ("a", b"b"),
     "watch": ("a", lambda: None),
 }
 KEYWORDS: dict[str, dict[str, Any]] = {"hand_back": {"dead": True}}
@@ -73,7 +84,7 @@ def call(target: object, operation: str) -> Any:
     if operation == "watch":
         with answer:
             pass
-    return answer
+    return list(answer) if operation == "search" else answer
 
 
 class Always:

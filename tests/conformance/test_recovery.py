@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from celeriac.engines.base import Ack, Broker, Commit, Keep, Owner, Requeue, ResultStore
+from celeriac.engines.base import Ack, Broker, Claim, Commit, Keep, Owner, Requeue, ResultStore
 from conformance.engines import Engine, Other
 from conformance.making import ME, YOU, Producer, claim, commit, ids, node, outgoing, queue_state, record, settle
 
@@ -94,6 +94,41 @@ def test_seizing_from_who_holds_nothing_gives_nothing(broker: Broker, producer: 
     claim(broker)
     assert len(broker.seize(ME, Owner(ME.node))) == 1
     assert broker.seize(ME, Owner(ME.node)) == []
+
+
+def test_the_children_that_hold_leases_are_known(broker: Broker, producer: Producer) -> None:
+    assert broker.holders(ME.node) == frozenset()
+    producer.send("a", "b", "c")
+    (lease,) = claim(broker, limit=1)
+    claim(broker, limit=2, owner=Owner(ME.node, 2))
+    assert broker.holders(ME.node) == {ME.child, 2}
+    assert settle(broker, lease)
+    assert broker.holders(ME.node) == {2}
+    assert broker.holders("stranger") == frozenset()
+
+
+def test_seize_takes_no_others_than_it_is_told(broker: Broker, producer: Producer) -> None:
+    """From a child that lives but does not get to what it holds: what it runs is its own."""
+    producer.send("a", "b", "c")
+    running, *waiting = claim(broker)
+    seized = broker.seize(ME, Owner(ME.node), [lease.token for lease in waiting] + [running.token + 1000])
+    assert ids(seized) == ["b", "c"]
+    assert [lease.token for lease in broker.held(ME)] == [running.token]
+    assert settle(broker, running)
+    assert not settle(broker, waiting[0])
+    assert broker.seize(ME, Owner(ME.node), []) == []
+
+
+def test_a_worker_that_is_not_known_any_more_gets_nothing(broker: Broker, producer: Producer) -> None:
+    """Its leases have been given away: what it got now, nobody would take over from it."""
+    producer.send("a", "b")
+    assert len(claim(broker, limit=1)) == 1
+    (held,) = broker.held(ME)
+    assert settle(broker, held)
+    broker.unregister(ME.node)
+    assert broker.exchange(ME, [], Claim(("q",), 1, park=True)).leases == ()
+    assert queue_state(broker).ready == 1
+    assert len(claim(broker, limit=1, owner=YOU)) == 1
 
 
 def test_begun_survives_seize(broker: Broker, producer: Producer) -> None:

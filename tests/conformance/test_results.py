@@ -8,7 +8,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from celeriac.engines.base import Ack, Broker, Commit, Keep, ResultStore
+from celeriac.engines.base import Ack, Broker, Commit, Keep, Record, ResultStore
 from conformance.engines import Engine, Other
 from conformance.making import YOU, Producer, claim, commit, record
 from support.waiting import PATIENCE_S, until
@@ -217,3 +217,14 @@ def test_a_watcher_hears_after_the_store_was_closed_and_used_again(engine: Engin
     with results.watch("a", heard.set):
         results.store([record("a")])
         assert heard.wait(PATIENCE_S)
+
+
+def test_a_document_is_discarded_unless_it_has_been_replaced(results: ResultStore) -> None:
+    results.store([Record("a", b"old", fence=3)])
+    results.discard("a", b"other")
+    results.discard("b", b"old")
+    assert results.get(["a"]) == {"a": b"old"}
+    results.discard("a", b"old")
+    assert results.get(["a"]) == {}
+    results.store([Record("a", b"new", fence=2)])
+    assert results.get(["a"]) == {"a": b"new"}

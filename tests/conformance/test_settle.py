@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
+import msgspec
 import pytest
 
 from celeriac.engines.base import Ack, Broker, Bury, Claim, Commit, Keep, Owner, Requeue, ResultStore
@@ -144,7 +145,7 @@ def test_a_commit_that_cannot_be_written_applies_nothing(
 ) -> None:
     producer.send("a")
     (lease,) = claim(broker)
-    bad = replace(outgoing("bad"), message=outgoing("bad").message.with_headers(unwritable=object()))
+    bad = msgspec.structs.replace(outgoing("bad"), message=outgoing("bad").message.with_headers(unwritable=object()))
     with pytest.raises(TypeError):
         commit(broker, Commit(lease.token, Ack(), record("a"), (outgoing("good"), bad)))
     assert broker.held(ME) == [lease]

@@ -19,13 +19,14 @@ from pathlib import Path
 import pytest
 
 from celeriac.engines import open_broker
-from celeriac.engines.base import Broker, Claim, EngineOptions, Owner, Receipt
+from celeriac.engines.base import Broker, EngineOptions, Owner, Receipt
 from celeriac.engines.sqlite import SQLiteBroker, database, doorbell
 from celeriac.exceptions import BrokerError, ConfigError, OperationalError
 from conformance.making import ME, YOU, Producer, claim, ids, node, outgoing, queue_state, settle
 from conformance.peer import Peer
-from conformance.remote import claim_for_ever, make_stores_at_once, publish_for_ever, publish_timed
+from conformance.remote import claim_for_ever, make_stores_at_once, publish_for_ever
 from support.processes import machine_load
+from support.senders import send_timed
 from support.waiting import until
 
 URL = "sqlite:///store.db"
@@ -150,18 +151,6 @@ def test_a_database_of_something_else_is_refused_and_left_alone(broker: SQLiteBr
     with pytest.raises(BrokerError, match=r"store\.db is a database of something else.*left alone.*broker_url"):
         broker.queues()
     assert path.read_bytes() == before
-
-
-def test_a_store_of_a_newer_version_is_refused_in_words(
-    broker: SQLiteBroker, open_file: Callable[..., SQLiteBroker], path: Path
-) -> None:
-    broker.queues()
-    broker.close()
-    connection = sqlite3.connect(path)
-    connection.execute("PRAGMA user_version=99")
-    connection.close()
-    with pytest.raises(BrokerError, match=r"store\.db was made by a newer celeriac \(schema 99; .*upgrade"):
-        open_file().queues()
 
 
 def test_a_damaged_store_is_refused_in_words(
@@ -404,19 +393,20 @@ def test_a_publisher_that_is_out_of_file_handles_takes_no_bell_down(
 
     with monkeypatch.context() as patched:
         patched.setattr(doorbell.os, "open", refuse)
-        doorbell.ring(str(bell))
+        doorbell.ring(bell.parent, bell.name)
     assert bell.exists()
 
 
 # ── processes ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_what_a_dead_process_held_without_introducing_itself_is_recovered(
+def test_what_a_process_held_that_is_no_more_on_the_list_is_recovered(
     broker: SQLiteBroker, peers: Callable[..., Peer]
 ) -> None:
     Producer(broker).send("a", "b")
     peer = peers()
-    (lost,) = peer.broker.exchange(YOU, [], Claim(("q",), 1)).leases
+    (lost,) = claim(peer.broker, limit=1, owner=YOU)
+    peer.broker.unregister(YOU.node)
     peer.kill()
     (taken,) = broker.recover(Owner(ME.node))
     assert (taken.previous, taken.message.id) == (lost.token, "a")
@@ -488,17 +478,19 @@ def test_four_writers_wait_their_turn(
         writers = [opened.enter_context(Peer(URL, folder)) for _ in range(4)]
         writers[0].broker.queues()
         with machine_load() as load:
-            for number, writer in enumerate(writers):
-                writer.begin(publish_timed, f"writer-{number}", 150)
+            for writer in writers:
+                writer.begin(send_timed, f"sqlite:///{folder}/store.db", 150)
             took = sorted(seconds for writer in writers for seconds in writer.answer())
-        assert queue_state(writers[0].broker).ready == 600
+        assert queue_state(writers[0].broker, "celery").ready == 600
     median, p99 = took[len(took) // 2], took[int(len(took) * 0.99)]
     figure(
-        f"publish by four processes at once: median {median * 1000:.2f} ms, p99 {p99 * 1000:.1f} ms, "
+        f"delay by four processes at once: median {median * 1000:.2f} ms, p99 {p99 * 1000:.1f} ms, "
         f"worst of {len(took)} {took[-1] * 1000:.1f} ms (load by others {load.others:.0%})"
     )
     # A disk that others keep busy takes seconds for a write; only without one does the time say how fair the writers are.
     assert where == "disk" or p99 < 0.25
+    if load.at_rest:
+        assert p99 < 0.05
 
 
 def test_a_process_that_was_stopped_is_not_dead(broker: SQLiteBroker, peers: Callable[..., Peer]) -> None:

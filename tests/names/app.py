@@ -62,6 +62,7 @@ APP = Section(
         "test_queues_are_selected_by_name": "select_queues",
         "test_the_application_starts_its_command_line": "start worker_main bugreport",
         "test_without_strict_typing_any_arguments_are_sent": "strict_typing",
+        "test_what_waits_is_taken_out_at_once_without_any_worker": "control",
     },
     accepted={
         "the wall clock here; Celery's is Lamport's, of events": "clock",
@@ -70,7 +71,7 @@ APP = Section(
         _WORKFLOWS: "GroupResult ResultSet",
         _SCHEDULER: "Beat add_periodic_task",
         _EVENTS: "events events_cls",
-        _CONTROL: "control control_cls",
+        _CONTROL: "control_cls",
         "with signed messages": "setup_security",
         _ALIAS: (
             "amqp amqp_cls loader loader_cls log log_cls pool producer_pool connection connection_for_read "

@@ -59,7 +59,7 @@ _RESULT_WORKS = {
     "test_ignore_result_of_the_call_wins_over_the_tasks_over_the_settings": "ignored",
     "test_our_worker_stores_a_success_as_celery_does": "date_done",
 }
-_RESULT_PLANNED = {_WORKFLOWS: "build_graph graph", _CONTROL: "revoke revoke_by_stamped_headers"}
+_RESULT_PLANNED = {_WORKFLOWS: "build_graph graph", _CONTROL: "revoke_by_stamped_headers"}
 _RESULT_INTERNAL = {"how Celery's results reach their store": "TimeoutError backend on_ready supports_native_join"}
 
 
@@ -70,7 +70,7 @@ def _made(kind: type[AsyncResult]) -> AsyncResult:
 
 RESULT = Section(
     "AsyncResult",
-    works=_RESULT_WORKS,
+    works={**_RESULT_WORKS, "test_terminate_ends_a_run_in_every_pool": "revoke"},
     planned=_RESULT_PLANNED,
     internal=_RESULT_INTERNAL,
     has=lambda name: name in dir(_made(AsyncResult)),
@@ -80,7 +80,7 @@ RESULT = Section(
 EAGER_RESULT = Section(
     "EagerResult",
     works={**_RESULT_WORKS, "test_an_eager_result_is_the_value_as_it_is": "revoke"},
-    planned={_WORKFLOWS: "build_graph graph", _CONTROL: "revoke_by_stamped_headers"},
+    planned=_RESULT_PLANNED,
     internal=_RESULT_INTERNAL,
     has=lambda name: name in dir(_made(EagerResult)),
     celery="public(celery.result.EagerResult('id', 1, 'SUCCESS'))",

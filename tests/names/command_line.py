@@ -46,9 +46,10 @@ COMMANDS = (
             "test_report_says_what_a_bug_report_should_and_no_secrets": "report",
             "test_without_an_application": "worker",
             _TAKEN: "shell",
+            "test_celerys_words_revoke_and_terminate": "control",
         },
         planned={
-            _CONTROL: "control inspect",
+            _CONTROL: "inspect",
             _EVENTS: "events",
             _SCHEDULER: "beat",
             "with RabbitMQ": "amqp list",

@@ -45,9 +45,14 @@ SETTINGS_NAMES = Section(
         "test_the_modules_of_the_settings_are_loaded_too": "imports include",
         "test_keywords_are_settings": "broker_url result_backend",
         "test_a_broker_given_for_reading_or_writing_is_the_broker": "broker_read_url broker_write_url",
+        "test_tls_settings_are_those_of_the_url": "broker_use_ssl redis_backend_use_ssl",
         "test_options_reach_the_engine": "broker_transport_options broker_connection_timeout",
         "test_a_backend_of_the_same_url_with_other_options_is_another_store": "result_backend_transport_options",
         "test_the_banner_names_at_most_once": "task_acks_late",
+        "test_what_is_about_timeouts_alone_wins_and_the_task_over_the_settings": (
+            "task_acks_on_timeout task_acks_on_failure_or_timeout task_reject_on_worker_lost task_retry_on_worker_lost"
+        ),
+        "test_a_task_that_is_always_interrupted_is_buried_in_the_end": "max_interruptions",
         "test_calls_are_eager_where_the_settings_say": "task_always_eager task_eager_propagates",
         "test_tasks_are_annotated_as_by_celery": "task_annotations",
         "test_calls_have_what_the_settings_say": "task_serializer task_compression task_default_priority",

@@ -67,6 +67,10 @@ TASK_OPTIONS = Section(
         "test_started_is_reported_where_that_is_wanted": "track_started",
         "test_tasks_that_keep_no_trail_have_no_children": "trail",
         "test_an_at_least_once_run_is_not_marked": "acks_late",
+        "test_a_lost_run_is_retried_where_that_is_asked_for": "retry_on_worker_lost",
+        "test_the_handlers_of_a_lost_run_are_called_once_by_another_process": "reject_on_worker_lost",
+        "test_what_passes_its_hard_limit_is_repeated_where_that_is_asked_for": "acks_on_timeout",
+        "test_what_is_about_timeouts_alone_wins_and_the_task_over_the_settings": "acks_on_failure_or_timeout",
         "test_what_a_task_says_holds_for_its_calls": (
             "serializer compression expires time_limit soft_time_limit priority"
         ),

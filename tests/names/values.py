@@ -82,11 +82,12 @@ EXCEPTIONS = Section(
         "test_a_run_that_had_begun_elsewhere_does_not_begin_again": "WorkerLostError",
         "test_a_plain_task_gets_its_soft_limit_and_the_worker_goes_on": "SoftTimeLimitExceeded",
         "test_a_hard_limit_ends_any_plain_task_once_and_for_all": "TimeLimitExceeded",
+        "test_terminate_ends_a_run_in_every_pool": "Terminated",
     },
     planned={
         "with signed messages": "SecurityError SecurityWarning",
         "with workflows": "ChordError",
-        "with remote control": "DuplicateNodenameWarning Terminated WorkerShutdown WorkerTerminate SystemTerminate",
+        "with remote control": "DuplicateNodenameWarning WorkerShutdown WorkerTerminate SystemTerminate",
         _CELERY_ALIAS: (
             "BackendGetMetaError BackendStoreError CDeprecationWarning CPendingDeprecationWarning CeleryCommandException "
             "FixupWarning NotConfigured"

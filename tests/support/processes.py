@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-__all__ = ["Load", "alive", "children_of", "cpu_seconds", "machine_load", "needs_proc", "tree_of"]
+__all__ = ["Load", "alive", "children_of", "cpu_seconds", "machine_load", "needs_proc", "pss_bytes", "tree_of"]
 
 needs_proc = pytest.mark.skipif(sys.platform != "linux", reason="looks at processes by /proc")
 
@@ -52,6 +52,16 @@ def cpu_seconds(pids: list[int]) -> float:
             except (FileNotFoundError, ProcessLookupError):
                 pass
     return total / 1e9
+
+
+def pss_bytes(pids: list[int]) -> int:
+    """The memory of these processes; what several share is counted once."""
+    total = 0
+    for pid in pids:
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                total += int(line.split()[1]) * 1024
+    return total
 
 
 @dataclass

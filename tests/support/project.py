@@ -63,10 +63,16 @@ class Project:
         self, text: str, folder: Path | None = None, timeout_s: float = 60.0, **more: Any
     ) -> subprocess.CompletedProcess[str]:
         """Run Python as a user's program in another process, which finds the project's modules."""
-        more.setdefault("PYTHONPATH", str(self.folder))
-        done = self._run([sys.executable, "-c", textwrap.dedent(text)], folder, "", timeout_s, more)
+        done = self.program(text, folder, timeout_s, **more)
         assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
         return done
+
+    def program(
+        self, text: str, folder: Path | None = None, timeout_s: float = 60.0, **more: Any
+    ) -> subprocess.CompletedProcess[str]:
+        """The same, however it ends."""
+        more.setdefault("PYTHONPATH", str(self.folder))
+        return self._run([sys.executable, "-c", textwrap.dedent(text)], folder, "", timeout_s, more)
 
     def _run(
         self, command: list[str], folder: Path | None, answers: str, timeout_s: float, more: dict[str, str]

@@ -11,7 +11,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-__all__ = ["RedisServer", "free_port"]
+import hiredis
+
+__all__ = ["RedisServer", "free_port", "words_of"]
 
 _START_TIMEOUT_S = 15.0
 
@@ -21,6 +23,23 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def words_of(port: int, *words: str, password: str = "") -> list[str]:
+    """The answer to a command as a flat list of words, an error as one; empty when nobody is there."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=5.0) as connection:
+            reader = hiredis.Reader(encoding="utf-8", errors="replace")
+            for command in [("AUTH", password), words] if password else [words]:
+                connection.sendall(hiredis.pack_command(command))
+                while (answer := reader.gets()) is False:
+                    data = connection.recv(65536)
+                    if not data:
+                        return []
+                    reader.feed(data)
+    except OSError:
+        return []
+    return [] if answer is None else [str(word) for word in (answer if isinstance(answer, list) else [answer])]
 
 
 class RedisServer:
@@ -35,14 +54,25 @@ class RedisServer:
     def url(self, database: int = 0) -> str:
         return f"redis://127.0.0.1:{self.port}/{database}"
 
-    def start(self) -> None:
+    def start(self, *more_options: str) -> None:
+        self.launch(*more_options)
+        try:
+            self.wait_until_ready()
+        except BaseException:
+            self.kill()
+            raise
+
+    def launch(self, *more_options: str) -> None:
+        """Start the process; it may have to load its data before it serves."""
         program = shutil.which("redis-server")
         assert program is not None, "redis-server is missing: run scripts/servers"
         self.folder.mkdir(parents=True, exist_ok=True)
         command = [program, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self.folder)]
-        self._process = subprocess.Popen(
-            [*command, "--logfile", str(self.folder / "redis.log"), *self._options], start_new_session=True
-        )
+        command += ["--logfile", str(self.folder / "redis.log"), *self._options, *more_options]
+        self._process = subprocess.Popen(command, start_new_session=True)
+
+    def wait_until_ready(self) -> None:
+        assert self._process is not None
         deadline = time.monotonic() + _START_TIMEOUT_S
         while not self.call("PING").startswith((b"+PONG", b"-NOAUTH")):
             assert self._process.poll() is None, (self.folder / "redis.log").read_text()

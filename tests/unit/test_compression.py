@@ -1,12 +1,14 @@
 import bz2
 import lzma
+import os
 import sys
 import zlib
 
 import pytest
 
+from celeriac import compression
 from celeriac.compression import compress, content_type_of, decompress, names
-from celeriac.exceptions import ConfigError, DecodeError
+from celeriac.exceptions import ConfigError, DecodeError, EncodeError
 
 TYPES = {
     "application/x-gzip": ("gzip", "zlib"),
@@ -48,6 +50,45 @@ def test_what_is_not_compressed_is_refused_by_its_type(content_type, data):
 
 def test_what_was_compressed_a_thousandfold_is_read_whole():
     assert len(decompress(compress(bytes(10_000_000), "zstd")[1], "zstd")) == 10_000_000
+
+
+@pytest.mark.parametrize("content_type", TYPES)
+def test_what_would_fill_the_memory_is_refused(monkeypatch, content_type):
+    data = compress(bytes(70_000_000), content_type)[1]
+    monkeypatch.setattr(compression, "MOST_BYTES", 69_000_000)
+    with pytest.raises(DecodeError, match=rf"of {content_type} would grow to more than 69,000,000"):
+        decompress(data, content_type)
+
+
+@pytest.mark.parametrize("content_type", ["application/x-bz2", "application/x-lzma", "application/zstd"])
+def test_streams_in_a_row_are_read_as_one_and_bounded_as_one(monkeypatch, content_type):
+    data = compress(b"a" * 1_000_000, content_type)[1] * 80
+    assert decompress(data, content_type) == b"a" * 80_000_000
+    monkeypatch.setattr(compression, "MOST_BYTES", 79_999_999)
+    with pytest.raises(DecodeError, match="would grow to more than"):
+        decompress(data, content_type)
+
+
+@pytest.mark.parametrize("content_type", TYPES)
+@pytest.mark.parametrize("left", [0, 1, -10, -1])
+def test_a_part_of_what_was_compressed_is_refused(content_type, left):
+    with pytest.raises(DecodeError, match=f"the body is not {content_type}"):
+        decompress(compress(os.urandom(1000), content_type)[1][:left], content_type)
+
+
+@pytest.mark.parametrize("content_type", TYPES)
+def test_exactly_as_much_as_may_be_is_read(monkeypatch, content_type):
+    monkeypatch.setattr(compression, "MOST_BYTES", 70_000_000)
+    data = bytes(70_000_000)
+    assert decompress(compress(data, content_type)[1], content_type) == data
+
+
+def test_more_than_anybody_would_read_is_not_compressed(monkeypatch):
+    monkeypatch.setattr(compression, "MOST_BYTES", 1000)
+    with pytest.raises(
+        EncodeError, match=r"1,001 bytes are more than may be compressed \(1,000\); store them elsewhere"
+    ):
+        compress(bytes(1001), "zlib")
 
 
 def test_an_unknown_compression_is_refused_with_the_name_that_was_meant():

@@ -31,6 +31,7 @@ def test_queues_are_counted_and_sorted(app, publish):
     publish("mail", 1)
     publish("mail", 2)
     publish("mail", 3, due=9e9)
+    register(app, "mail")
     app.broker.exchange(Owner("node-1", 1), [], Claim(("mail",), 1))
     celery, mail = overview(app).queues
     assert (celery.name, mail.name) == ("celery", "mail")

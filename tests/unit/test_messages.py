@@ -147,6 +147,25 @@ def test_a_priority_out_of_range_is_clamped(priority, kept):
     assert decode(raw(properties={"priority": priority})).priority == kept
 
 
+@pytest.mark.parametrize("wrong", [b'"headers": ', b'"properties": '])
+def test_the_id_is_read_of_a_message_that_is_wrong_elsewhere(wrong):
+    message = decode(raw(properties={"correlation_id": "id-1"}).replace(wrong, wrong + b'[], "was": '))
+    assert isinstance(message, Malformed)
+    assert message.id == "id-1"
+
+
+@pytest.mark.parametrize("depth", range(900, 1010, 5))
+def test_a_header_that_is_nested_as_deep_as_can_be_read_is_malformed(depth):
+    data = raw({"retries": "@"}).replace(b'"@"', b"[" * depth + b"]" * depth)
+    assert isinstance(decode(data), Malformed)
+
+
+def test_retries_below_zero_are_malformed():
+    message = decode(raw({"retries": -1}))
+    assert isinstance(message, Malformed)
+    assert message.reason == "header 'retries' is -1, below 0"
+
+
 def test_a_naive_time_is_utc():
     assert decode(raw({"eta": "2026-01-02T03:04:05"})).eta == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 

@@ -1,5 +1,6 @@
 import asyncio
 import threading
+import time
 
 import pytest
 
@@ -50,6 +51,23 @@ def test_the_deadline_ends_the_tries(recording_broker, outgoing):
     with pytest.raises(OperationalError, match="away"):
         Publisher(lambda: recording_broker, lambda: 1.0, lambda: policy).publish([outgoing()])
     assert len(recording_broker.calls) == 1
+
+
+def test_a_try_that_would_end_after_the_deadline_is_not_begun(outgoing):
+    """A server that does not answer costs its time-out, and the next try would cost it again."""
+
+    class Slow:
+        calls = 0
+
+        def publish(self, outgoing, receipt):
+            self.calls += 1
+            time.sleep(0.3)
+            raise OperationalError("no answer in time")
+
+    broker = Slow()
+    with pytest.raises(OperationalError, match="no answer"):
+        Publisher(lambda: broker, lambda: 0.5, lambda: AT_ONCE).publish([outgoing()])
+    assert broker.calls == 1
 
 
 @pytest.mark.parametrize("error", [BrokerError("read-only"), ConfigError("no such engine"), RuntimeError("a bug")])

@@ -21,6 +21,8 @@ OWN = {
     "dead_letter_max_age",
     "dead_letter_max_size",
     "max_deliveries",
+    "max_interruptions",
+    "revoke_expires",
     "unknown_task_wait",
     "worker_lease",
     "worker_shutdown_grace",

@@ -21,9 +21,10 @@ import pytest
 from celeriac import Celery, states
 from celeriac.documents import Document
 from celeriac.engines import open_broker, open_results
-from celeriac.engines.base import Ack, Broker, Bury, Claim, Commit, EngineOptions, Exchange, Keep, Lease, Owner
-from celeriac.exceptions import OperationalError
+from celeriac.engines.base import Ack, Broker, Bury, Claim, Commit, EngineOptions, Exchange, Keep, Lease, Node, Owner
+from celeriac.exceptions import EncodeError, OperationalError
 from celeriac.execution.executor import Executor
+from celeriac.execution.outcomes import failures
 from celeriac.retries import Backoff
 from celeriac.testing.faults import (
     ERROR,
@@ -38,7 +39,8 @@ from celeriac.testing.faults import (
     ScriptedFaults,
 )
 from celeriac.worker.board import Board
-from celeriac.worker.courier import Courier, CourierOptions
+from celeriac.worker.courier import Courier
+from celeriac.worker.courier_options import CourierOptions
 from celeriac.worker.leases import DeadChild, LeaseService
 from celeriac.worker.plan import Wishes, make_plan
 from celeriac.worker.pools.workplace import Workplace, run_slot
@@ -70,6 +72,10 @@ class Recorder:
         self.leases.update((lease.token, lease) for lease in answer.leases)
         return answer
 
+    def die(self, node_id: str) -> None:
+        """As if the worker's process had ended."""
+        self._inner._locks.release(node_id)  # type: ignore[attr-defined]
+
     def final_ends(self) -> Counter[str | None]:
         """How often a message of each task id was done with (acknowledged or buried)."""
         return Counter(self.leases[token].message.id for token, how in self.ends if isinstance(how, (Ack, Bury)))
@@ -91,6 +97,11 @@ class Site:
     def document(self, task_id: str) -> Document | None:
         raw = self.results.get([task_id]).get(task_id)
         return None if raw is None else Document.decode(task_id, raw)
+
+    def lend(self, node_id: str) -> tuple[Lease, ...]:
+        """What a worker that comes anew is given."""
+        self.recorder.register(Node(node_id, "w@h", "h", 1, "solo", 1, ("celery",)))
+        return self.recorder.exchange(Owner(node_id, 1), [], Claim(("celery",), 10)).leases
 
     def at_rest(self) -> bool:
         """Whether nothing waits, is delayed or leased."""
@@ -190,7 +201,9 @@ class Crew:
     def __init__(self, site: Site, options: CourierOptions = OPTIONS) -> None:
         self.plan = make_plan(Wishes("faults", pool="solo"), site.app)
         self.owner = Owner(self.plan.node_id, 1)
-        self.courier = Courier(site.app.broker, site.app.results, self.owner, self.plan.queues, options)
+        self.courier = Courier(
+            site.app.broker, site.app.results, self.owner, self.plan.queues, options, failed=failures(site.app)
+        )
         self.leases = LeaseService(self.plan, site.app.broker, site.app.results)
         place = Workplace(Executor(site.app, self.plan.hostname, self.courier), self.courier, Board.create(slots=1))
         self.slot = threading.Thread(target=run_slot, args=(place,), daemon=True, name="slot")
@@ -425,7 +438,7 @@ def test_an_idle_worker_takes_up_work_after_an_outage(make_site: Callable[..., S
             until(lambda: site.broker.injected["exchange", "error"] > 3, "it keeps trying")
         site.app.tasks["ok"].delay(2)
         until(lambda: len(site.recorder.ends) == 2, "the second is done")
-        assert workers.courier._attempt == 0
+        assert workers.courier._outage.attempts == 0
 
 
 def test_a_wait_that_fails_costs_time_but_no_work(make_site: Callable[..., Site]) -> None:
@@ -456,6 +469,8 @@ def test_a_run_whose_effects_cannot_be_stored_is_buried_and_stops_no_other(make_
     assert {letter.reason for letter in site.recorder.dead()} == {
         "what the run caused cannot be stored: UnicodeError('not in this store')"
     }
+    with pytest.raises(EncodeError, match="cannot be stored: UnicodeError"):
+        site.app.AsyncResult("3").get(timeout=PATIENCE_S)
     assert site.recorder.final_ends() == {str(number): 1 for number in range(20)}
     assert sum(site.runs.values()) == 20
 
@@ -492,13 +507,13 @@ def test_what_an_unanswered_claim_got_goes_back_when_the_worker_stops(make_site:
         site.app.tasks["ok"].delay(number)
     workers = Crew(site)
     plan.stop = workers.courier.stop
+    site.recorder.register(workers.plan.node())
     workers.start()
     workers.stop()
     (queue,) = site.recorder.queues()
     assert (queue.ready, queue.leased) == (5, 0)
     assert site.runs == {}
-    leases = site.recorder.exchange(Owner("next"), [], Claim(("celery",), 5)).leases
-    assert [lease.deliveries for lease in leases] == [1] * 5
+    assert [lease.deliveries for lease in site.lend("next")] == [1] * 5
 
 
 def test_a_worker_that_holds_nothing_can_stop_in_an_outage(make_site: Callable[..., Site]) -> None:
@@ -518,6 +533,7 @@ def test_a_finished_run_is_settled_before_the_worker_ends_though_the_store_is_aw
     site = make_site(outage)
     result = site.app.tasks["blocked"].delay()
     workers = Crew(site)
+    site.recorder.register(workers.plan.node())
     workers.start()
     assert site.running.wait(PATIENCE_S)
     with outage:
@@ -622,10 +638,12 @@ def test_get_waits_through_an_outage(make_site: Callable[..., Site]) -> None:
 
 
 @contextmanager
-def lease_service(site: Site) -> Iterator[tuple[LeaseService, str]]:
+def lease_service(
+    site: Site, on_lost: Callable[[str], None] = lambda node_id: None, living: Callable[[], list[int]] | None = None
+) -> Iterator[tuple[LeaseService, str]]:
     plan = make_plan(Wishes("faults", pool="solo"), site.app)
     site.recorder.register(plan.node())
-    service = LeaseService(plan, site.broker, site.app.results)
+    service = LeaseService(plan, site.broker, site.app.results, on_lost=on_lost, living=living)
     service.start()
     try:
         yield service, plan.node_id
@@ -647,12 +665,61 @@ def test_what_a_dead_child_had_not_begun_is_no_crash_whatever_fails(
         ran, *_ = site.recorder.exchange(child, [], Claim(("celery",), 10)).leases
         service.child_died(DeadChild(5, frozenset({ran.token}), "killed by signal 9"))
         until(lambda: [queue.ready for queue in site.recorder.queues()] == [3], "all are back")
-    found = [site.recorder.exchange(Owner("next"), [], Claim(("celery",), 10)).leases for _ in range(2)]
+    found = [site.lend("next") for _ in range(2)]
     assert [(lease.message.id, lease.deliveries) for leases in found for lease in leases] == [
         ("ran", 2),
         ("waited", 1),
         ("waited-too", 1),
     ]
+
+
+def test_who_takes_over_and_is_taken_for_dead_meanwhile_leaves_no_node_behind(make_site: Callable[..., Site]) -> None:
+    site = make_site()
+    plan = make_plan(Wishes("faults", pool="solo"), site.app)
+    service = LeaseService(plan, site.broker, site.app.results)
+    site.recorder.register(plan.node())
+    site.recorder.unregister(plan.node_id)
+    service.take_over()
+    assert [state.node.id == plan.node_id for state in site.recorder.nodes()] == [False]
+    service.sign_off()
+    assert site.recorder.nodes() == []
+
+
+def test_a_result_that_cannot_be_written_keeps_no_other_work_of_a_dead_child_from_being_settled(
+    make_site: Callable[..., Site], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = make_site(max_deliveries=1)
+    for name in ("odd", "other"):
+        site.app.tasks["ok"].apply_async((1,), task_id=name)
+    exchange = site.broker.exchange
+
+    def writes_what_it_can(owner: Owner, commits: Sequence[Commit], claim: Claim | None = None) -> Exchange:
+        if any(commit.record is not None and commit.record.task_id == "odd" for commit in commits):
+            raise UnicodeError("half a character")
+        return exchange(owner, commits, claim)
+
+    monkeypatch.setattr(site.broker, "exchange", writes_what_it_can)
+    with lease_service(site) as (service, node_id):
+        leases = site.recorder.exchange(Owner(node_id, 5), [], Claim(("celery",), 10)).leases
+        service.child_died(DeadChild(5, frozenset(lease.token for lease in leases), "killed by signal 9"))
+        until(lambda: [queue.ready for queue in site.recorder.queues()] == [2], "both are back, for their handlers")
+    assert site.document("odd") is None
+    other = site.document("other")
+    assert other is not None
+    assert other.status == states.FAILURE
+
+
+def test_a_reported_death_is_never_overtaken_by_the_look_for_strays(make_site: Callable[..., Site]) -> None:
+    """A stray's leases count as having run, all of them; the report says which did."""
+    site = make_site(ScriptedFaults([("held", number, ERROR) for number in range(1, 16)]), worker_lease=0.5)
+    for name in ("ran", "waited"):
+        site.app.tasks["ok"].apply_async((1,), task_id=name)
+    with lease_service(site, living=list) as (service, node_id):
+        ran, _ = site.recorder.exchange(Owner(node_id, 5), [], Claim(("celery",), 10)).leases
+        service.child_died(DeadChild(5, frozenset({ran.token}), "killed by signal 9"))
+        until(lambda: [queue.ready for queue in site.recorder.queues()] == [2], "both are back")
+    found = [site.lend("next") for _ in range(2)]
+    assert {lease.message.id: lease.deliveries for leases in found for lease in leases} == {"ran": 2, "waited": 1}
 
 
 @pytest.mark.parametrize("stores", [1, 2])
@@ -665,12 +732,16 @@ def test_a_message_that_killed_too_often_is_buried_once_whatever_fails(
     with lease_service(site) as (service, node_id):
         (lease,) = site.recorder.exchange(Owner(node_id, 1), [], Claim(("celery",), 1)).leases
         service.child_died(DeadChild(1, frozenset({lease.token}), "killed by signal 9"))
+        until(lambda: [queue.ready for queue in site.recorder.queues()] == [1], "it is back, for its handlers")
+    document = site.document("bad")  # before any child has seen it again
+    assert document is not None
+    assert document.status == states.FAILURE
+    with crew(site):
         until(site.at_rest, "it is buried")
     (letter,) = site.recorder.dead()
     assert "killed by signal 9" in letter.reason
-    document = site.document("bad")
-    assert document is not None
-    assert document.status == states.FAILURE
+    assert "killed by signal 9" in letter.detail
+    assert not site.runs
     if stores == 2:
         assert site.recorder.result_store().get(["bad"]) == {}
 
@@ -682,19 +753,58 @@ def test_the_leases_of_a_dead_node_go_back_whatever_fails(
 ) -> None:
     site = make_site(ScriptedFaults([(operation, number, fault) for number in (1, 2)]))
     site.app.tasks["ok"].delay(1)
-    site.recorder.exchange(Owner("dead", 1), [], Claim(("celery",), 1))
+    site.lend("dead")
+    site.recorder.die("dead")
     with lease_service(site):
         until(lambda: [queue.ready for queue in site.recorder.queues()] == [1], "it is back")
     assert site.recorder.ends != []
 
 
-def test_a_node_that_the_store_forgot_introduces_itself_again(make_site: Callable[..., Site]) -> None:
+@pytest.mark.parametrize("fault", [ERROR, LOST])
+def test_leases_of_a_child_that_does_not_live_go_back_though_nobody_has_told_of_its_death(
+    make_site: Callable[..., Site], fault: Fault
+) -> None:
+    """As when a failover takes back that they were taken over. Those of the living stay."""
+    site = make_site(ScriptedFaults([("holders", 1, fault), ("seize", 1, fault)]), worker_lease=0.5)
+    for name in ("stray", "kept"):
+        site.app.tasks["ok"].apply_async((1,), task_id=name)
+    with lease_service(site, living=lambda: [6]) as (_, node_id):
+        for child in (5, 6):
+            site.recorder.exchange(Owner(node_id, child), [], Claim(("celery",), 1))
+        until(lambda: [queue.ready for queue in site.recorder.queues()] == [1], "it is back")
+        assert [lease.message.id for lease in site.recorder.held(Owner(node_id, 6))] == ["kept"]
+    assert [lease.message.id for lease in site.lend("next")] == ["stray"]
+
+
+def test_a_node_that_the_store_forgot_comes_back_under_another_id(make_site: Callable[..., Site]) -> None:
+    """Its work has been given away: under the old id it could still settle some of what others run by now."""
     site = make_site(
         ScriptedFaults([("renew", 2, ERROR), ("register", 1, ERROR), ("register", 2, LOST)]), worker_lease=0.5
     )
-    with lease_service(site) as (_, node_id):
+    told: list[str] = []
+    with lease_service(site, told.append) as (service, node_id):
         site.recorder.unregister(node_id)
-        until(lambda: [state.node.id for state in site.recorder.nodes()] == [node_id], "it is known again")
+        until(lambda: told, "the runtime is told")
+        assert [state.node.id for state in site.recorder.nodes()] == told
+        assert node_id not in told
+        # What its children hold and report from now on is the new one's.
+        child = Owner(told[0], 7)
+        site.app.tasks["ok"].delay(1)
+        (lease,) = site.recorder.exchange(child, [], Claim(("celery",), 1)).leases
+        service.child_died(DeadChild(7, frozenset({lease.token}), "killed by signal 9"))
+        until(lambda: [queue.ready for queue in site.recorder.queues()] == [1], "it is back")
+    assert site.recorder.nodes() == []
+
+
+@pytest.mark.parametrize("operation", ["recover", "trim_dead", "held"])
+def test_a_store_that_fails_in_part_costs_nobody_the_lease(make_site: Callable[..., Site], operation: str) -> None:
+    outage = Outage([operation])
+    site = make_site(outage, worker_lease=0.5)
+    with lease_service(site) as (service, _), outage:
+        service.child_died(DeadChild(3, frozenset(), "killed by signal 9"))
+        for _ in range(3):
+            (before,) = site.recorder.nodes()
+            until(lambda before=before: site.recorder.nodes()[0].renewed > before.renewed, "it is renewed")
 
 
 def test_renewal_goes_on_after_an_outage_and_is_told_once(

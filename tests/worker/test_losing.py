@@ -79,8 +79,8 @@ def test_a_task_that_kills_its_process_every_time_is_buried_after_three(project:
             result.get(timeout=60)
         assert result.state == states.FAILURE
         assert [one.get(timeout=30) for one in innocent] == list(range(1, 21))
-        worker.wait_for(rf"Task tasks\.kill_own_process\[{result.id}\] is buried: ")
-        (letter,) = client.app.broker.dead()
+        worker.wait_for(rf"Task tasks\.kill_own_process\[{result.id}\] has failed: ")
+        (letter,) = until(client.app.broker.dead, "it is buried")
         assert (letter.task_id, letter.deliveries) == (result.id, 3)
         assert worker.log.count("(delivery ") == 2
         assert client.run("add", 1, 1) == 2
@@ -99,9 +99,9 @@ def test_at_most_once_is_a_failure_and_not_repeated(where: str, project: Project
             result.get(timeout=30)
         assert waiting.get(timeout=30) == 3
         assert gate.stays_empty(0.2)
-        (letter,) = client.app.broker.dead()
+        (letter,) = until(client.app.broker.dead, "it is buried")
         assert letter.task_id == result.id
-        worker.wait_for(rf"Task tasks\.{task}\[{result.id}\] failed: its process ended with signal 9")
+        worker.wait_for(rf"Task tasks\.{task}\[{result.id}\] has failed: its process ended with signal 9")
 
 
 def test_at_most_once_holds_when_the_whole_worker_dies(project: Project, client: Client, gate: Gate) -> None:

@@ -21,7 +21,7 @@ def test_the_banner_says_who_where_and_how_safely(project: Project) -> None:
     assert f". broker:      sqlite:///{project.store}\n" in banner
     assert ". results:     the same store\n" in banner
     assert ". concurrency: 3 (prefork)\n" in banner
-    assert ". delivery:    at least once: a task whose worker dies runs again, 3 times at most\n" in banner
+    assert ". delivery:    at least once: a task whose worker dies runs again, 3 runs at most\n" in banner
     assert "task_acks_late=False" in banner
     assert "[queues]\n  . mails\n  . celery\n" in banner
     assert "  . tasks.add\n" in banner

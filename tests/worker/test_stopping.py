@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
+import time
 
 import pytest
 
@@ -99,6 +101,28 @@ def test_what_still_runs_in_the_end_goes_back_uncounted(by: str, project: Projec
         assert result.get(timeout=30) is None
 
 
+def test_what_has_ended_when_the_grace_period_is_over_is_committed_and_not_run_again(
+    project: Project, client: Client, gate: Gate
+) -> None:
+    project.with_common_tasks(worker_shutdown_grace=0.5)
+    with project.worker("-c", 1) as worker:
+        result = client.send("hold", gate.port, "once")
+        arrival = gate.arrival()
+        writer = sqlite3.connect(project.store, isolation_level=None)
+        writer.execute("BEGIN IMMEDIATE")  # nobody commits until this ends
+        arrival.open()
+        worker.wait_for("succeeded")
+        worker.tell()
+        worker.wait_for("celeriac: stopping")
+        time.sleep(0.9)  # into the second that is left for commits
+        writer.execute("ROLLBACK")
+        writer.close()
+        assert worker.wait() == 0
+        assert "at once" not in worker.log.partition("stopping")[2].partition("\n")[2]
+    assert (client.queue().ready, client.queue().leased) == (0, 0)
+    assert result.get(timeout=30) == "once"
+
+
 def test_at_most_once_work_that_is_interrupted_is_a_failure(project: Project, client: Client, gate: Gate) -> None:
     project.with_common_tasks(worker_shutdown_grace=0.2, task_acks_late=False)
     with project.worker("-c", 1) as worker:
@@ -106,7 +130,11 @@ def test_at_most_once_work_that_is_interrupted_is_a_failure(project: Project, cl
         gate.arrival()
         assert worker.stop() == 0
         assert type(result.get(timeout=30, propagate=False)).__name__ == "WorkerLostError"
+    with project.worker("-c", 1):  # to call the handlers and to bury it
+        (letter,) = until(client.app.broker.dead, "it is buried")
+        assert letter.task_id == result.id
         assert client.queue().ready == 0
+        assert gate.stays_empty(0.1)
 
 
 def test_a_solo_worker_finishes_its_task_and_stops(project: Project, client: Client, gate: Gate) -> None:
@@ -177,6 +205,28 @@ def test_a_worker_can_be_stopped_while_the_application_is_loading(pool: str, pro
         worker.wait_for("loading")
         worker.tell(signal.SIGINT)
         worker.wait(timeout_s=10)
+
+
+def test_ctrl_c_does_not_reach_a_process_that_only_starts_and_would_show_a_traceback(project: Project) -> None:
+    held = "signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])"
+    project.with_common_tasks()
+    project.write(
+        "sitecustomize",
+        f"""
+        import signal, sys
+        if "celeriac.worker.template" in sys.orig_argv:
+            print("it starts, held back:", {held}, flush=True)
+        """,
+    )
+    tasks = (project.folder / "tasks.py").read_text(encoding="utf-8")
+    project.write("tasks", f"{tasks}\nimport signal\nprint('it loads, held back:', {held}, flush=True)\n")
+    with project.worker("-c", 1, PYTHONPATH=str(project.folder)) as worker:
+        worker.wait_for("it starts, held back: True")
+        worker.wait_for("it loads, held back: False")
+        worker.wait_until_ready()
+        worker.tell_group(signal.SIGINT)
+        assert worker.wait(timeout_s=30) == 0
+    assert "Traceback" not in worker.log
 
 
 def test_a_worker_that_waits_for_its_store_can_be_stopped(project: Project) -> None:

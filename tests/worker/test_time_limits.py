@@ -253,9 +253,9 @@ def test_a_hard_limit_ends_any_plain_task_once_and_for_all(
         assert [one.get(timeout=30) for one in behind] == [0, 1, 2]
         worker.wait_for(r"ERROR/MainProcess\] Process '\w+(-1)?' pid:\d+ is killed: a task ran longer than .* 0\.5 s")
         worker.wait_for(
-            rf"Task tasks\.spend\[{result.id}\] is buried: it ran longer than its hard time limit of 0\.5 s"
+            rf"Task tasks\.spend\[{result.id}\] has failed: it ran longer than its hard time limit of 0\.5 s"
         )
-        (letter,) = client.app.broker.dead()
+        (letter,) = until(client.app.broker.dead, "it is buried")
         assert (letter.task_id, letter.deliveries) == (result.id, 1)
         assert worker.log.count("is killed") == 1
         assert worker.stop() == 0

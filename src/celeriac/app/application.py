@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
 from importlib import import_module
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from celeriac import configuration
 from celeriac.app import current
@@ -23,6 +24,10 @@ from celeriac.request import current_run, running
 from celeriac.settings import Settings
 from celeriac.signals import Signal
 from celeriac.task import Task
+
+if TYPE_CHECKING:
+    from celeriac.control import Control
+    from celeriac.dead_letters import DeadLetters
 
 __all__ = ["Celery"]
 
@@ -145,6 +150,20 @@ class Celery(Tasks, Calls, Derived):
     def results(self) -> ResultStore:
         """The result store; the broker's own store unless `result_backend` names another."""
         return self.stores.results
+
+    @cached_property
+    def control(self) -> Control:
+        """What one tells the workers: revoke a task, end it."""
+        from celeriac.control import Control
+
+        return Control(self)
+
+    @property
+    def dead_letters(self) -> DeadLetters:
+        """What was buried: to look at, send again, edit and drop."""
+        from celeriac.dead_letters import DeadLetters
+
+        return DeadLetters(self)
 
     @property
     def backend(self) -> ResultStore:

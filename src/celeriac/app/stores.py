@@ -54,24 +54,31 @@ class Stores:
         """The URL of a result store beside the broker's own, or None. Options (a prefix, say) tell two stores apart too."""
         conf = self._conf()
         same_url = conf.result_backend in (None, self.broker_url)
-        same_options = (
-            conf.result_backend is None or conf.result_backend_transport_options == conf.broker_transport_options
+        same_options = conf.result_backend is None or (
+            conf.result_backend_transport_options == conf.broker_transport_options
+            and conf.redis_backend_use_ssl in (None, conf.broker_use_ssl)
         )
         return None if same_url and same_options else str(conf.result_backend)
 
     @property
     def broker_options(self) -> EngineOptions:
         """For `open_broker`."""
-        return self._options("broker_transport_options")
+        return self._options("broker_transport_options", "broker_use_ssl")
 
     @property
     def results_options(self) -> EngineOptions:
         """For `open_results`."""
-        return self._options("result_backend_transport_options")
+        return self._options("result_backend_transport_options", "redis_backend_use_ssl")
 
-    def _options(self, setting: str) -> EngineOptions:
+    def _options(self, setting: str, tls_setting: str) -> EngineOptions:
         conf = self._conf()
-        return EngineOptions(self.folder, float(conf.broker_connection_timeout), conf[setting])
+        tls = conf[tls_setting]
+        return EngineOptions(
+            self.folder,
+            float(conf.broker_connection_timeout),
+            conf[setting],
+            tls if isinstance(tls, dict) else {} if tls else None,
+        )
 
     def close(self) -> None:
         """Let go of both; the next use opens them again."""

@@ -9,7 +9,6 @@ __all__ = ["ELSEWHERE"]
 ELSEWHERE: Mapping[str, str] = {
     "amqp": "there is no AMQP broker to talk to; `celeriac status` shows the queues, `celeriac purge` empties them",
     "beat": "there is no scheduler; send periodic tasks with `celeriac call` from cron or a systemd timer",
-    "control": "workers take no remote commands; SIGTERM stops one, and `celeriac purge` empties queues",
     "events": "workers send no task events; `celeriac status --json` has the figures, `worker -l INFO` a line for each task",
     "flower": "workers send no task events for Flower to show; use `celeriac status` and `celeriac dead list`",
     "graph": "`celeriac status` shows workers and their queues, and `--json` prints them for other programs",

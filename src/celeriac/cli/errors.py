@@ -20,8 +20,10 @@ def exit_status(run: Callable[[], int | None]) -> int:
     except click.ClickException as error:
         _told_in_full(error).show()
         return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("Stopped; nothing was changed.", err=True)
+    except (click.Abort, KeyboardInterrupt) as error:
+        # click makes an Abort of Ctrl-C too; only a question that was not answered by yes comes before any change.
+        asked = isinstance(error, click.Abort) and error.__cause__ is None
+        click.echo("Stopped; nothing was changed." if asked else "Stopped.", err=True)
         return 130
     except BrokenPipeError:
         return 141

@@ -1,4 +1,4 @@
-"""Options in groups, so that the help of a command with many is a page that can be read."""
+"""Help that reads well: options in groups, and commands in the order in which they are used."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-__all__ = ["Grouped", "group"]
+__all__ = ["Grouped", "InOrder", "group"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -22,6 +22,13 @@ def group(title: str, *options: Callable[[F], F]) -> Callable[[F], F]:
         return function
 
     return decorate
+
+
+class InOrder(click.Group):
+    """A command of commands whose help lists them as they were written, not by the alphabet."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
 
 
 class Grouped(click.Command):

@@ -8,7 +8,7 @@ import json
 import os
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
 
@@ -19,6 +19,7 @@ __all__ = [
     "LEVELS",
     "AutoScale",
     "Concurrency",
+    "Duration",
     "Expiry",
     "Json",
     "Moment",
@@ -134,6 +135,20 @@ class Expiry(Moment):
             return float(value)
         except ValueError:
             return super().convert(value, param, ctx)
+
+
+class Duration(click.ParamType[float]):
+    """A number with a unit, or of seconds."""
+
+    name = "time"
+    _UNITS_S: ClassVar = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number, unit = (value[:-1], value[-1]) if value[-1:] in self._UNITS_S else (value, "s")
+        try:
+            return float(number) * self._UNITS_S[unit]
+        except ValueError:
+            self.fail(f"{value!r} is not a time; write it like 90s, 15m, 2h or 7d", param, ctx)
 
 
 def complete_queues(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 from importlib import import_module
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from celeriac.engines.base import Broker, EngineOptions, ResultStore
 from celeriac.exceptions import ConfigError
@@ -16,25 +16,38 @@ __all__ = ["DEFAULT_URL", "open_broker", "open_results"]
 
 DEFAULT_URL = "sqlite://"
 
-_SQLITE, _REDIS = "celeriac.engines.sqlite", "celeriac.engines.redis"
+_SQLITE, _REDIS, _CLUSTER = "celeriac.engines.sqlite", "celeriac.engines.redis", "celeriac.engines.redis.cluster"
 _ENGINES = {
     "memory": _SQLITE,
     "redis": _REDIS,
+    "redis+cluster": _CLUSTER,
+    "redis+sentinel": _REDIS,
     "redis+socket": _REDIS,
     "rediss": _REDIS,
+    "rediss+cluster": _CLUSTER,
+    "rediss+sentinel": _REDIS,
+    "sentinel": _REDIS,
     "sqlite": _SQLITE,
     "unix": _REDIS,
     "valkey": _REDIS,
     "valkey+socket": _REDIS,
     "valkeys": _REDIS,
 }
-_PLANNED = {"sentinel", "redis+cluster", "amqp", "amqps", "pyamqp"}
+_PLANNED = {"amqp", "amqps", "pyamqp"}
 
 
 class _Engine(Protocol):
     def open_broker(self, url: str, options: EngineOptions) -> Broker: ...
 
     def open_results(self, url: str, options: EngineOptions) -> ResultStore: ...
+
+
+if TYPE_CHECKING:
+    from celeriac.engines import redis, sqlite
+    from celeriac.engines.redis import cluster
+
+    # Modules are imported by name at runtime, where no type checker follows: here it sees that each fulfils the contracts.
+    _CHECKED: list[_Engine] = [sqlite, redis, cluster]
 
 
 def open_broker(url: str, options: EngineOptions) -> Broker:

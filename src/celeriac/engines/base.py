@@ -20,12 +20,16 @@ of others who wait themselves; whoever claims a message looks at its `eta`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+import signal
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import msgspec
+
 from celeriac.messages import Malformed, Message, Outgoing
+from celeriac.past import NO_PAST, Past
 
 __all__ = [
     "Ack",
@@ -46,7 +50,11 @@ __all__ = [
     "Record",
     "Requeue",
     "ResultStore",
+    "Revocation",
+    "Revoked",
+    "RevokedLease",
     "Settle",
+    "Waiting",
 ]
 
 
@@ -57,18 +65,18 @@ class EngineOptions:
     folder: str
     timeout_s: float = 4.0
     options: Mapping[str, Any] = field(default_factory=dict)
+    #: TLS options by the names of `broker_use_ssl`; None leaves it to the URL.
+    tls: Mapping[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Owner:
+class Owner(msgspec.Struct, frozen=True):
     """Who holds a lease: one child of one node. Neither id nor child number is ever used again."""
 
     node: str
     child: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(msgspec.Struct, frozen=True):
     """Names one publish, so that repeating it adds nothing. `number` grows with every publish of a producer."""
 
     producer: str
@@ -87,10 +95,13 @@ class Lease:
     begun: bool = False
     #: The token under which a lost owner held what `seize` or `recover` took over.
     previous: int | None = None
+    #: What became of earlier runs, as the last `Requeue` that told of it said.
+    past: Past = NO_PAST
+    #: It was revoked before this claim: it must not run.
+    revoked: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Ack:
+class Ack(msgspec.Struct, frozen=True):
     """Done with: the message goes."""
 
 
@@ -98,11 +109,13 @@ class Ack:
 class Requeue:
     """Back to the head of the queue, or after `delay_s` where that is positive.
 
-    `counted` says that this delivery counts towards `max_deliveries`.
+    `counted` says that this delivery counts towards `max_deliveries`. `past` replaces what is kept of earlier runs, until
+    the message ends; None leaves it.
     """
 
     delay_s: float = 0.0
     counted: bool = False
+    past: Past | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +126,7 @@ class Bury:
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Keep:
+class Keep(msgspec.Struct, frozen=True):
     """The lease stays: only the document is stored. `begun` marks an at-most-once run as started for ever."""
 
     begun: bool = False
@@ -123,8 +135,7 @@ class Keep:
 Settle = Ack | Requeue | Bury | Keep
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(msgspec.Struct, frozen=True):
     """An encoded result document; None as `ttl_s` keeps it for ever."""
 
     task_id: str
@@ -157,14 +168,16 @@ class Claim:
     park: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Exchange:
+class Exchange(msgspec.Struct, frozen=True):
     """The answer to an exchange: for each commit whether it was applied, the new leases, and when to look again."""
 
     applied: tuple[bool, ...] = ()
     leases: tuple[Lease, ...] = ()
     #: Seconds until the next delayed message of the claimed queues is due.
     next_due_s: float | None = None
+    #: The connection is not that of the exchange before. A store that was restarted or failed over may have taken back what
+    #: it had answered last: whoever holds leases asks what is `held`.
+    reconnected: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +235,53 @@ class DeadLetter:
     raw: bytes
 
 
+class Revocation(msgspec.Struct, frozen=True):
+    """A task that must not run; the store remembers it until `expires` (seconds since 1970).
+
+    `signal` (a name: SIGTERM) is for the process that runs it already; None lets such a run go on.
+    """
+
+    task_id: str
+    expires: float
+    signal: str | None = None
+
+
+class RevokedLease(msgspec.Struct, frozen=True):
+    """What a child holds although it was revoked. `signal` as in `Revocation`."""
+
+    child: int
+    token: int
+    queue: str
+    message: Message | Malformed
+    signal: str | None
+
+    @property
+    def signum(self) -> int | None:
+        """Its number here; one that this system has not is SIGTERM's."""
+        if self.signal is None:
+            return None
+        return int(getattr(signal, self.signal, signal.SIGTERM))
+
+
+class Revoked(msgspec.Struct, frozen=True):
+    """What a node holds of revoked tasks. `version` changes with every revocation."""
+
+    version: int
+    leases: tuple[RevokedLease, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A message in its queue: ready, or delayed until `due` (seconds since 1970). `raw` is what lies there."""
+
+    queue: str
+    message: Message | Malformed
+    raw: bytes
+    due: float | None
+    #: Where it lies, as the engine says it.
+    place: Any
+
+
 class ResultStore(Protocol):
     """Documents by task id."""
 
@@ -244,6 +304,9 @@ class ResultStore(Protocol):
     def forget(self, task_ids: Collection[str]) -> None:
         """Remove documents."""
 
+    def discard(self, task_id: str, body: bytes) -> None:
+        """Remove the document if it is still this one."""
+
     def close(self) -> None:
         """Let go of connections. Idempotent; the next call opens them again."""
 
@@ -258,7 +321,7 @@ class Broker(Protocol):
         """What a careful operator would change about the store's set-up, a sentence each; raises when it cannot serve."""
 
     def shares_store_with(self, results: ResultStore) -> bool:
-        """Whether `exchange` stores documents in `results` in one step with everything else."""
+        """Whether `exchange` stores documents in `results`: in one step with all else, or (in a cluster) before it."""
 
     def result_store(self) -> ResultStore:
         """The result store that lies in the same place, for applications that name none."""
@@ -269,7 +332,8 @@ class Broker(Protocol):
     def exchange(self, owner: Owner, commits: Sequence[Commit], claim: Claim | None = None) -> Exchange:
         """Apply commits and claim more, in one step. Never waits for messages.
 
-        Only a worker that is registered may claim: an engine gives nothing to one that is not, or no more.
+        Only a worker that is registered with these queues may claim from them: an engine gives nothing to one that is not,
+        or no more.
         """
 
     def held(self, owner: Owner) -> list[Lease]:
@@ -290,14 +354,20 @@ class Broker(Protocol):
     def unregister(self, node_id: str) -> None:
         """Forget a worker that holds nothing more."""
 
-    def seize(self, lost: Owner, by: Owner) -> list[Lease]:
-        """Take over the leases of a dead child under new tokens: whatever it still commits is refused."""
+    def holders(self, node_id: str) -> frozenset[int]:
+        """The children of a node that hold leases."""
+
+    def seize(self, lost: Owner, by: Owner, only: Collection[int] | None = None) -> list[Lease]:
+        """Take over the leases of a dead child under new tokens: whatever it still commits is refused.
+
+        With `only`, those of these tokens: a child that lives but does not get to them keeps the rest.
+        """
 
     def recover(self, by: Owner) -> list[Lease]:
         """Take over the leases of dead nodes under new tokens, and forget those nodes.
 
-        Where death does not show at once, only for a node that has itself renewed without a gap for a whole lease: after an
-        outage the living come first.
+        Where death does not show at once, only for a node that has itself renewed without a gap for a whole lease, its own
+        and the dead one's: after an outage, or when a clock has jumped, the living come first.
         """
 
     def queues(self) -> list[QueueState]:
@@ -318,8 +388,8 @@ class Broker(Protocol):
     def purge(self, queue: str) -> int:
         """Delete what waits in the queue, ready and delayed; returns how many."""
 
-    def dead(self, queue: str | None = None, limit: int = 100) -> list[DeadLetter]:
-        """Buried messages, newest first."""
+    def dead(self, queue: str | None = None, limit: int = 100, after: DeadLetter | None = None) -> list[DeadLetter]:
+        """Buried messages, newest first; those that come `after` one, which need not be there any more."""
 
     def find_dead(self, letter_id: int) -> DeadLetter | None:
         """One buried message."""
@@ -332,6 +402,45 @@ class Broker(Protocol):
 
     def trim_dead(self, max_age_s: float, max_size: int) -> int:
         """Delete the oldest buried messages beyond the caps; returns how many."""
+
+    def revoke(self, revocations: Sequence[Revocation]) -> int:
+        """Remember what must not run: whoever claims it from now on is told so (`Lease.revoked`).
+
+        Returns a fence newer than every run so far and older than any that begins later, for documents about these tasks.
+        """
+
+    def unrevoke(self, task_ids: Collection[str]) -> int:
+        """Forget revocations; returns how many there were."""
+
+    def revocations(self, limit: int = 100) -> list[Revocation]:
+        """What is revoked, the first to expire first."""
+
+    def revoked(self, node_id: str, since: int) -> Revoked:
+        """What the children of a node hold of revoked tasks; nothing if `since` is the version. Cheap where it is."""
+
+    def search(self, task_ids: Collection[str]) -> Iterator[list[Waiting]]:
+        """Look for these tasks among the ready and delayed messages, bounded piece by bounded piece.
+
+        What comes, goes or is moved meanwhile may be missed, or found twice.
+        """
+
+    def withdraw(self, found: Sequence[tuple[Waiting, Record | None]]) -> list[bool]:
+        """Take messages out of their queues and store the documents of those that were still there, in one step.
+
+        Documents only where the result store is shared. Hundreds at a time at most.
+        """
+
+    def delayed(self, queue: str | None = None, limit: int = 100) -> list[Waiting]:
+        """The delayed messages, of one queue or of all, the soonest first."""
+
+    def hasten(self, delayed: Sequence[tuple[Waiting, Outgoing]]) -> list[bool]:
+        """Make delayed messages ready at once, each in the form given with it; False for those that were delayed no more.
+
+        Hundreds at a time at most.
+        """
+
+    def dead_trimmed(self) -> int:
+        """How many `trim_dead` has deleted since the store was made."""
 
     def hand_back(self, *, dead: bool = True) -> int:
         """Give delayed and leased messages, and those in the dead letters if `dead`, back to where Celery's workers look.

@@ -27,6 +27,9 @@ class DisabledResults:
     def forget(self, task_ids: Collection[str]) -> None:
         """There is nothing."""
 
+    def discard(self, task_id: str, body: bytes) -> None:
+        """There is nothing."""
+
     def describe(self) -> str:
         return "disabled"
 

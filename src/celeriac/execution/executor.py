@@ -6,27 +6,34 @@ not at all).
 
 from __future__ import annotations
 
+import contextvars
 import logging
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from celeriac import signals, states
+from celeriac import signals
 from celeriac.app import Celery
 from celeriac.calling import encode_arguments, make_outgoing, moments, signatures
 from celeriac.canvas import Signature
 from celeriac.clock import utc
-from celeriac.documents import Document, describe_exception
+from celeriac.documents import Document
 from celeriac.engines.base import Ack, Bury, Commit, Keep, Lease, Record, Requeue, Settle
-from celeriac.exceptions import DecodeError, NotRegistered, TaskRevokedError, WorkerLostError
+from celeriac.exceptions import DecodeError, NotRegistered
 from celeriac.execution.calls import AsyncCaller, Caller
 from celeriac.execution.failures import safe_repr
-from celeriac.execution.outcomes import extended, failure_record
+from celeriac.execution.inspection import check_followers, check_limits, check_writable
+from celeriac.execution.outcomes import failures, with_history
 from celeriac.execution.run import OneRun, Outcome
 from celeriac.messages import Body, Malformed, Message, Outgoing, decode_body
+from celeriac.past import Loss
 from celeriac.request import Again, Context
+from celeriac.revoking import revoked_record
 from celeriac.serialization import name_of
 from celeriac.task import Task
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 __all__ = ["Executor", "Keeper", "LeasedRun", "context_of"]
 
@@ -36,6 +43,9 @@ logger = logging.getLogger("celeriac.worker")
 UNKNOWN_SINCE = "celeriac_unknown_since"
 _UNKNOWN_PAUSE_S = 5.0
 _MOST_MISSED = 1000
+_MOST_REFUSED = 10_000
+#: So many at-most-once coroutines are marked as begun in one go.
+_MOST_MARKING = 64
 #: Headers that are facts of the run as they stand.
 _FACTS = frozenset(
     {
@@ -70,25 +80,45 @@ class Executor:
         self._app = app
         self._hostname = hostname
         self._keeper = keeper
+        self._failed = failures(app)
         self._missed: set[str] = set()
+        self._threads: ThreadPoolExecutor | None = None
+        #: Tokens of leases that were revoked between their claim and their run.
+        self._refused: set[int] = set()
+
+    def refuse(self, token: int) -> None:
+        """This lease was revoked: if it has not begun, it will not. From any thread."""
+        if len(self._refused) >= _MOST_REFUSED:  # what was given back unbegun comes under another token
+            self._refused.clear()
+        self._refused.add(token)
 
     def execute(self, lease: Lease, caller: Caller) -> Commit:
         """Run it, and say how it ended. Raises nothing, whatever the task and its message do."""
         try:
             run = self.prepare(lease)
-            return run if isinstance(run, Commit) else run.commit(run.execute(caller))
+            commit = run if isinstance(run, Commit) else run.commit(run.execute(caller))
         except Exception as error:
-            return self._unforeseen(lease, error)
+            commit = self._unforeseen(lease, error)
+        return with_history(commit, lease.past)
 
     async def execute_async(self, lease: Lease, caller: AsyncCaller) -> Commit:
         """As `execute`, for the coroutines of one event loop. What may block on the store runs in a thread."""
-        import asyncio
-
         try:
-            run = await asyncio.to_thread(self.prepare, lease) if self._may_block(lease) else self.prepare(lease)
-            return run if isinstance(run, Commit) else run.commit(await run.execute_async(caller))
+            run = await self._prepare_in_thread(lease) if self._may_block(lease) else self.prepare(lease)
+            commit = run if isinstance(run, Commit) else run.commit(await run.execute_async(caller))
         except Exception as error:
-            return self._unforeseen(lease, error)
+            commit = self._unforeseen(lease, error)
+        return with_history(commit, lease.past)
+
+    async def _prepare_in_thread(self, lease: Lease) -> LeasedRun | Commit:
+        """Not in the loop's own threads: tasks may fill those for as long as they like."""
+        import asyncio
+        from concurrent.futures import ThreadPoolExecutor
+
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(_MOST_MARKING, thread_name_prefix="celeriac-begin")
+        prepare = contextvars.copy_context().run
+        return await asyncio.get_running_loop().run_in_executor(self._threads, prepare, self.prepare, lease)
 
     def prepare(self, lease: Lease) -> LeasedRun | Commit:
         """The run of a lease, or at once the commit where there is nothing to run. Marks an at-most-once run as begun."""
@@ -98,31 +128,52 @@ class Executor:
             if signals.task_rejected.receivers:
                 signals.task_rejected.send(sender=self._app, message=message, exc=DecodeError(message.reason))
             return self._buried(lease, message.reason, DecodeError(message.reason))
+        if lease.past.loss is not None:
+            return self._lost(lease, message, lease.past.loss)
+        if lease.revoked or lease.token in self._refused:
+            return self._revoked(lease, message, "revoked")
         now = self._app.clock.time()
         if message.expires is not None and message.expires.timestamp() <= now:
-            return self._expired(lease, message)
+            return self._revoked(lease, message, "expired")
         if message.eta is not None and message.eta.timestamp() > now:
             # From a producer that left the waiting to the worker: it waits in the store instead.
             return Commit(lease.token, Requeue(message.eta.timestamp() - now))
+        if lease.begun:
+            reason = "an earlier worker had begun this at-most-once run (acks_late=False) and did not end it"
+            return self._lost(lease, message, Loss(reason))
         task = self._app.tasks.get(message.task)
         if task is None:
             return self._unknown(lease, message, now)
         try:
             body = decode_body(message, self._app.accept)
             _refuse_workflows(body)
+            check_followers(body)
+            check_limits(message.headers)
         except DecodeError as error:
             logger.error("Buried task %s[%s]: %s", message.task, message.id, error)
             return self._buried(lease, str(error), error)
         if message.headers.get("ignore_result") is None and task.ignores_result:
             message = message.with_headers(ignore_result=True)  # its producer, who knows only the name, left that to us
-        if lease.begun or not (self._at_least_once(task) or self._keeper.begin(lease)):
-            reason = "an earlier worker had begun this at-most-once run (acks_late=False) and did not end it"
-            return self._buried(lease, reason, WorkerLostError(reason))
+        if not self._at_least_once(task) and not self._keeper.begin(lease):
+            return Commit(lease.token, Requeue())  # it is someone else's, so this will be refused
         logger.info("Task %s[%s] received", message.task, message.id)
         context = context_of(message, body, hostname=self._hostname, queue=lease.queue, deliveries=lease.deliveries)
         if signals.task_received.receivers:
             signals.task_received.send(sender=self._app, request=context)
         return LeasedRun(self._app, self._hostname, task, context, body, lease, message, self._keeper)
+
+    def _lost(self, lease: Lease, message: Message, loss: Loss) -> Commit:
+        """A run that has failed with its process: the handlers of its failure are called here, or it is retried."""
+        task = self._app.tasks.get(message.task)
+        try:
+            body = decode_body(message, self._app.accept)
+        except DecodeError:
+            task = None
+        if task is None:
+            return self._buried(lease, loss.reason, loss.error())
+        context = context_of(message, body, hostname=self._hostname, queue=lease.queue, deliveries=lease.deliveries)
+        run = LeasedRun(self._app, self._hostname, task, context, body, lease, message, self._keeper)
+        return run.commit(run.lost(loss))
 
     def _may_block(self, lease: Lease) -> bool:
         task = None if isinstance(lease.message, Malformed) else self._app.tasks.get(lease.message.task)
@@ -132,10 +183,7 @@ class Executor:
         return bool(self._app.conf["task_acks_late"] if task.acks_late is None else task.acks_late)
 
     def _buried(self, lease: Lease, reason: str, error: BaseException) -> Commit:
-        record = failure_record(
-            lease.message, lease.token, error, self._app.encode_document, self._app.failure_ttl_s, self._now()
-        )
-        return Commit(lease.token, Bury(reason), record)
+        return Commit(lease.token, Bury(reason), self._failed(lease, error))
 
     def _unforeseen(self, lease: Lease, error: Exception) -> Commit:
         """The end of a message around whose run something raised: it must not end its slot, and that of the next worker."""
@@ -147,26 +195,25 @@ class Executor:
             logger.exception("The failure of a message of queue %s could not be stored", lease.queue)
             return Commit(lease.token, Bury(reason))
 
-    def _expired(self, lease: Lease, message: Message) -> Commit:
-        logger.info("Discarding revoked task: %s[%s] (expired at %s)", message.task, message.id, message.expires)
+    def _revoked(self, lease: Lease, message: Message, why: str) -> Commit:
+        self._refused.discard(lease.token)
+        at = f" at {message.expires}" if why == "expired" else ""
+        logger.info("Discarding revoked task: %s[%s] (%s%s)", message.task, message.id, why, at)
         try:
             body = decode_body(message, self._app.accept)
-        except DecodeError:  # it would have been buried; now it has expired
+        except DecodeError:  # it would have been buried; now it ends without being read
             body = Body([], {})
-        context = context_of(message, body, hostname=self._hostname, queue=lease.queue)
         if signals.task_revoked.receivers:
             signals.task_revoked.send(
-                sender=self._app.tasks.get(message.task), request=context, terminated=False, signum=None, expired=True
+                sender=self._app.tasks.get(message.task),
+                request=context_of(message, body, hostname=self._hostname, queue=lease.queue),
+                terminated=False,
+                signum=None,
+                expired=why == "expired",
             )
-        record = None
-        if not context.ignore_result:
-            described = describe_exception(TaskRevokedError("expired"), self._app.conf.result_serializer)
-            document = Document(
-                message.id, states.REVOKED, described, date_done=self._now(), parent_id=context.parent_id
-            )
-            if self._app.conf.result_extended:
-                document = extended(document, context)
-            record = Record(message.id, self._app.encode_document(document), self._app.result_ttl_s, lease.token)
+        record = revoked_record(
+            self._app, message, body, why=why, queue=lease.queue, fence=lease.token, worker=self._hostname
+        )
         return Commit(lease.token, Ack(), record)
 
     def _unknown(self, lease: Lease, message: Message, now: float) -> Commit:
@@ -269,7 +316,7 @@ class LeasedRun(OneRun):
         queue = self._lease.queue
         if route:
             queue = self.app.route(route, self.task.name, self.body.args, self.body.kwargs, self.task)["queue"]
-        return Outgoing(message, queue, eta.timestamp() if eta else None)
+        return check_writable(Outgoing(message, queue, eta.timestamp() if eta else None))
 
     def _changed_body(self, again: Again) -> Body | None:
         embed = dict(self.body.embed)
@@ -288,7 +335,7 @@ class LeasedRun(OneRun):
             options.setdefault("priority", (self.context.delivery_info or {}).get("priority"))
         task = self.app.tasks.get(signature.task)
         outgoing = make_outgoing(self.app, signature.task, list(merged_args), dict(kwargs), options, task)
-        self.run.publish.append(outgoing)
+        self.run.publish.append(check_writable(outgoing))
         if self.task.trail and outgoing.message.id != self.id:
             self.context.children.append(self.app.AsyncResult(outgoing.message.id))
 

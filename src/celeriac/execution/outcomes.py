@@ -6,12 +6,15 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from celeriac import states
+from celeriac.app import Celery
+from celeriac.clock import utc
 from celeriac.documents import Document, describe_exception
-from celeriac.engines.base import Record
+from celeriac.engines.base import Bury, Commit, Lease, Record
 from celeriac.messages import Malformed, Message
+from celeriac.past import Past, story
 from celeriac.request import Context
 
-__all__ = ["extended", "failure_record"]
+__all__ = ["extended", "failure_record", "failures", "with_history"]
 
 
 def failure_record(
@@ -21,14 +24,25 @@ def failure_record(
     encode: Callable[[Document], bytes],
     ttl_s: float | None,
     now: str,
+    state: str = states.FAILURE,
 ) -> Record | None:
-    """The FAILURE document that lets nobody wait for ever, where the id is readable and results are wanted."""
+    """The document that lets nobody wait for ever, where the id is readable and results are wanted."""
     if message.id is None:
         return None
     if isinstance(message, Message) and message.headers.get("ignore_result"):
         return None
-    document = Document(message.id, states.FAILURE, describe_exception(error), date_done=now)
+    document = Document(message.id, state, describe_exception(error), date_done=now)
     return Record(message.id, encode(document), ttl_s, token)
+
+
+def failures(app: Celery) -> Callable[[Lease, BaseException], Record | None]:
+    """Makes the FAILURE documents of runs under a lease, as `failure_record` does."""
+
+    def record(lease: Lease, error: BaseException) -> Record | None:
+        now = utc(app.clock.time()).isoformat()
+        return failure_record(lease.message, lease.token, error, app.encode_document, app.failure_ttl_s, now)
+
+    return record
 
 
 def extended(document: Document, context: Context) -> Document:
@@ -42,3 +56,10 @@ def extended(document: Document, context: Context) -> Document:
         retries=context.retries,
         queue=(context.delivery_info or {}).get("routing_key"),
     )
+
+
+def with_history(commit: Commit, past: Past) -> Commit:
+    """A letter tells of the earlier runs too, before what this one left."""
+    if not past.history or not isinstance(commit.settle, Bury):
+        return commit
+    return replace(commit, settle=replace(commit.settle, detail=story(past, commit.settle.detail)))

@@ -24,13 +24,24 @@ from celeriac import signals, states
 from celeriac.app import Celery
 from celeriac.canvas import Signature, maybe_signature
 from celeriac.clock import utc
+from celeriac.crashpoints import reach
 from celeriac.documents import Document, describe_exception
 from celeriac.engines.base import Ack, Bury, Record, Settle
-from celeriac.exceptions import EncodeError, Ignore, NotRegistered, Reject, Retry
+from celeriac.exceptions import (
+    EncodeError,
+    Ignore,
+    LeaseLost,
+    NotRegistered,
+    Reject,
+    Retry,
+    TaskRevokedError,
+    Terminated,
+)
 from celeriac.execution.calls import AsyncCaller, Call, Caller, run_coroutine
 from celeriac.execution.failures import ExceptionInfo, format_traceback, safe_repr
 from celeriac.execution.outcomes import extended
 from celeriac.messages import Body
+from celeriac.past import Loss
 from celeriac.request import Again, Context, Run, current_run
 from celeriac.task import Task
 from celeriac.task.retrying import autoretry_options, retries_by_itself
@@ -90,6 +101,28 @@ class OneRun(ABC):
         finally:
             current_run.reset(token)
 
+    def lost(self, loss: Loss) -> Outcome:
+        """How a run ends whose process is gone: what follows a failure follows here, or a retry.
+
+        `task_postrun` is not sent, as Celery does not send it either: there was no `task_prerun` in this process.
+        """
+        token = current_run.set(self.run)
+        try:
+            error = loss.error()
+            if loss.limit_s is None and self._effective("retry_on_worker_lost", "task_retry_on_worker_lost"):
+                try:
+                    return self._again(self.task.retry(exc=error, throw=False))
+                except Exception as final:
+                    if final is not error:
+                        logger.exception("Task %s could not be retried after its worker was lost", self.name)
+            outcome = self._failed(error)
+            self._handle(
+                "after_return", states.FAILURE, error, self.id, self.body.args, self.body.kwargs, outcome.einfo
+            )
+            return replace(outcome, settle=Bury(loss.reason)) if isinstance(outcome.settle, Bury) else outcome
+        finally:
+            current_run.reset(token)
+
     # ── for who runs it ──────────────────────────────────────────────────────────────────────────────────────────────
 
     def progress(self, document: Document) -> None:
@@ -139,6 +172,7 @@ class OneRun(ABC):
             self.progress(Document(self.id, states.STARTED, started))
         task.before_start(self.id, args, kwargs)
         self._began = time.perf_counter()
+        reach("called")
         function: Callable[..., Any] = task.run
         if type(task).__call__ is not Task.__call__:
             function = task
@@ -163,6 +197,7 @@ class OneRun(ABC):
 
     def _returned(self, value: Any) -> Outcome:
         runtime_s = time.perf_counter() - self._began
+        reach("returned")
         try:
             if self.task._models is not None:
                 value = self.task._models.dumped_result(value)
@@ -179,6 +214,10 @@ class OneRun(ABC):
         return Outcome(states.SUCCESS, value, Ack(), record)
 
     def _raised(self, error: BaseException) -> Outcome:
+        if isinstance(error, LeaseLost):
+            return self._lost(error)
+        if isinstance(error, Terminated):
+            return self._terminated(error)
         if self.run.entered and retries_by_itself(self.task, error):
             try:
                 error = self.task.retry(exc=error, throw=False, **autoretry_options(self.task, self.run))
@@ -192,6 +231,12 @@ class OneRun(ABC):
         if isinstance(error, Reject):
             return self._rejected(error)
         return self._failed(error)  # also a Retry raised by hand and not by self.retry(): nothing would run again
+
+    def _lost(self, error: LeaseLost) -> Outcome:
+        """No failure of the task's, so no handler is told. Whoever holds the lease says how the task ends, not this run."""
+        self.drop_what_follows()
+        logger.warning("Task %s is cancelled: %s", self.name, error)
+        return Outcome(states.REJECTED, error, Bury(str(error)))
 
     def _again(self, retry: Retry) -> Outcome:
         reason = retry.exc if retry.exc is not None else retry
@@ -207,6 +252,19 @@ class OneRun(ABC):
             record = self._recorded(self._document(states.RETRY, self._described(reason), trace, done=False))
         return Outcome(states.RETRY, retry, Ack(), record, einfo)
 
+    def _terminated(self, error: Terminated) -> Outcome:
+        logger.warning("Task %s was revoked and its run ended", self.name)
+        self.drop_what_follows()
+        if signals.task_revoked.receivers:
+            signals.task_revoked.send(
+                sender=self.task, request=self.context, terminated=True, signum=error.signum, expired=False
+            )
+        revoked = TaskRevokedError("terminated")
+        record = None
+        if not self.context.ignore_result:
+            record = self._recorded(self._document(states.REVOKED, self._described(revoked), None, done=True))
+        return Outcome(states.REVOKED, revoked, Ack(), record)
+
     def _rejected(self, reject: Reject) -> Outcome:
         self.drop_what_follows()
         if reject.requeue:
@@ -220,6 +278,7 @@ class OneRun(ABC):
 
     def _failed(self, error: BaseException) -> Outcome:
         einfo = ExceptionInfo.of(error)
+        trace = einfo.traceback if error.__traceback__ is not None else None
         expected = isinstance(error, tuple(self.task.throws)) if self.task.throws else False
         if expected:
             logger.info("Task %s raised expected: %r", self.name, error)
@@ -230,7 +289,7 @@ class OneRun(ABC):
         if not self.context.ignore_result or self._effective(
             "store_errors_even_if_ignored", "task_store_errors_even_if_ignored"
         ):
-            record = self._recorded(self._document(states.FAILURE, self._described(error), einfo.traceback, done=True))
+            record = self._recorded(self._document(states.FAILURE, self._described(error), trace, done=True))
         for errback in self.context.errbacks or ():
             self._call_errback(errback, error, einfo)
         self._handle("on_failure", error, self.id, self.body.args, self.body.kwargs, einfo)

@@ -31,6 +31,8 @@ __all__ = [
 
 PICKLE_TYPE = "application/x-python-serialize"
 _BINARY = frozenset({"binary", "ascii-8bit"})
+#: Python knows these as text encodings too. They are no character sets, and reading a megabyte by some takes for ever.
+_NO_CHARSETS = frozenset({"idna", "punycode", "raw_unicode_escape", "undefined", "unicode_escape"})
 
 
 class Encoded(msgspec.Struct, frozen=True):
@@ -172,6 +174,8 @@ def _transcoded(data: bytes, declared: str, charset: str | None) -> bytes:
     """Text in another character set than the serializer's, in the serializer's."""
     if charset is None or declared == charset or declared in _BINARY:
         return data
+    if declared.replace("-", "_") in _NO_CHARSETS:
+        raise DecodeError(f"{declared!r} is no character set")
     return data.decode(declared).encode(charset)
 
 

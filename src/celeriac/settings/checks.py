@@ -19,7 +19,6 @@ __all__ = [
     "level",
     "mapping",
     "names",
-    "no_tls",
     "number",
     "optional",
     "pool",
@@ -28,6 +27,7 @@ __all__ = [
     "some_names",
     "text",
     "time_zone",
+    "tls",
     "url",
 ]
 
@@ -197,15 +197,8 @@ def retry_policy(value: Any) -> dict[str, Any]:
     return policy
 
 
-def no_tls(options: str) -> Check:
-    """Only what asks for no TLS. Going on without it, with a warning, would send passwords in the clear."""
-
-    def read(value: Any) -> Any:
-        if value:
-            raise ValueError
-        return value
-
-    words = (
-        f"left out: for TLS write rediss:// in the URL, and ssl_cert_reqs, ssl_ca_certs, ssl_certfile... in {options}"
-    )
-    return Check(words, read)
+@_check("True, or a dictionary of ssl_ca_certs, ssl_certfile, ssl_keyfile, ssl_cert_reqs and ssl_check_hostname")
+def tls(value: Any) -> Any:
+    if value is not None and not isinstance(value, bool):
+        mapping(value)
+    return value

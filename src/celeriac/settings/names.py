@@ -27,6 +27,8 @@ _OWN = {
     "dead_letter_max_age",
     "dead_letter_max_size",
     "max_deliveries",
+    "max_interruptions",
+    "revoke_expires",
     "unknown_task_wait",
     "worker_lease",
     "worker_shutdown_grace",

@@ -63,6 +63,10 @@ class Task(Handlers, Generic[P, R]):
     trail: bool = True
     resultrepr_maxsize: int = 1024
     acks_late: bool | None = None
+    acks_on_failure_or_timeout: bool | None = None
+    acks_on_timeout: bool | None = None
+    reject_on_worker_lost: bool | None = None
+    retry_on_worker_lost: bool | None = None
     time_limit: float | None = None
     soft_time_limit: float | None = None
     queue: Any = None

@@ -96,7 +96,6 @@ def _classes(value: Any) -> tuple[type[BaseException], ...]:
     return kinds
 
 
-_ALWAYS_LATE = "a run that dies is always repeated, as with acks_late; set acks_late=False for at most once"
 _FAILED = "failed tasks go to the dead letters; see `celeriac dead`"
 _LATER = "this version does not act on it yet"
 _INNER = "celeriac's worker is built differently"
@@ -119,6 +118,10 @@ OPTIONS: Mapping[str, Option] = {
     "trail": Option(True, _boolean),
     "resultrepr_maxsize": Option(1024, _count),
     "acks_late": Option(None, _or_none(_boolean)),
+    "acks_on_failure_or_timeout": Option(None, _or_none(_boolean)),
+    "acks_on_timeout": Option(None, _or_none(_boolean)),
+    "reject_on_worker_lost": Option(None, _or_none(_boolean)),
+    "retry_on_worker_lost": Option(None, _or_none(_boolean)),
     "time_limit": Option(None, _or_none(_limit)),
     "soft_time_limit": Option(None, _or_none(_limit)),
     "queue": Option(None, _or_none(_anything)),
@@ -138,10 +141,6 @@ OPTIONS: Mapping[str, Option] = {
     "exchange_type": Option(None, _anything, "task_queues declares exchanges"),
     "backend": Option(None, _anything, "all tasks of an application share its result store"),
     "acks_on_failure": Option(None, _anything, _FAILED),
-    "acks_on_timeout": Option(None, _anything, _FAILED),
-    "acks_on_failure_or_timeout": Option(None, _anything, _FAILED),
-    "reject_on_worker_lost": Option(None, _anything, _ALWAYS_LATE),
-    "retry_on_worker_lost": Option(None, _anything, _ALWAYS_LATE),
     "rate_limit": Option(None, _anything, _LATER),
     "send_events": Option(True, _anything, _LATER),
     "Strategy": Option(None, _anything, _INNER),

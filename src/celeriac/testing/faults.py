@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Literal, Protocol, Self, TypeVar
 
 from celeriac.engines.base import (
     Broker,
@@ -33,6 +33,9 @@ from celeriac.engines.base import (
     Receipt,
     Record,
     ResultStore,
+    Revocation,
+    Revoked,
+    Waiting,
 )
 from celeriac.exceptions import OperationalError
 from celeriac.messages import Malformed, Message, Outgoing
@@ -228,6 +231,9 @@ class FaultyResults(_Injector):
     def forget(self, task_ids: Collection[str]) -> None:
         self._call("forget", lambda: self.inner.forget(task_ids))
 
+    def discard(self, task_id: str, body: bytes) -> None:
+        self._call("discard", lambda: self.inner.discard(task_id, body))
+
     def close(self) -> None:
         self.inner.close()
 
@@ -281,8 +287,11 @@ class FaultyBroker(_Injector):
     def unregister(self, node_id: str) -> None:
         self._call("unregister", lambda: self.inner.unregister(node_id))
 
-    def seize(self, lost: Owner, by: Owner) -> list[Lease]:
-        return self._call("seize", lambda: self.inner.seize(lost, by))
+    def holders(self, node_id: str) -> frozenset[int]:
+        return self._call("holders", lambda: self.inner.holders(node_id))
+
+    def seize(self, lost: Owner, by: Owner, only: Collection[int] | None = None) -> list[Lease]:
+        return self._call("seize", lambda: self.inner.seize(lost, by, only))
 
     def recover(self, by: Owner) -> list[Lease]:
         return self._call("recover", lambda: self.inner.recover(by))
@@ -305,8 +314,8 @@ class FaultyBroker(_Injector):
     def purge(self, queue: str) -> int:
         return self._call("purge", lambda: self.inner.purge(queue))
 
-    def dead(self, queue: str | None = None, limit: int = 100) -> list[DeadLetter]:
-        return self._call("dead", lambda: self.inner.dead(queue, limit))
+    def dead(self, queue: str | None = None, limit: int = 100, after: DeadLetter | None = None) -> list[DeadLetter]:
+        return self._call("dead", lambda: self.inner.dead(queue, limit, after))
 
     def find_dead(self, letter_id: int) -> DeadLetter | None:
         return self._call("find_dead", lambda: self.inner.find_dead(letter_id))
@@ -320,8 +329,41 @@ class FaultyBroker(_Injector):
     def trim_dead(self, max_age_s: float, max_size: int) -> int:
         return self._call("trim_dead", lambda: self.inner.trim_dead(max_age_s, max_size))
 
+    def revoke(self, revocations: Sequence[Revocation]) -> int:
+        return self._call("revoke", lambda: self.inner.revoke(revocations))
+
+    def unrevoke(self, task_ids: Collection[str]) -> int:
+        return self._call("unrevoke", lambda: self.inner.unrevoke(task_ids))
+
+    def revocations(self, limit: int = 100) -> list[Revocation]:
+        return self._call("revocations", lambda: self.inner.revocations(limit))
+
+    def revoked(self, node_id: str, since: int) -> Revoked:
+        return self._call("revoked", lambda: self.inner.revoked(node_id, since))
+
+    def search(self, task_ids: Collection[str]) -> Iterator[list[Waiting]]:
+        fault = self._before("search")
+        yield from self.inner.search(task_ids)
+        self._after("search", fault)
+
+    def withdraw(self, found: Sequence[tuple[Waiting, Record | None]]) -> list[bool]:
+        return self._call("withdraw", lambda: self.inner.withdraw(found))
+
+    def delayed(self, queue: str | None = None, limit: int = 100) -> list[Waiting]:
+        return self._call("delayed", lambda: self.inner.delayed(queue, limit))
+
+    def hasten(self, delayed: Sequence[tuple[Waiting, Outgoing]]) -> list[bool]:
+        return self._call("hasten", lambda: self.inner.hasten(delayed))
+
+    def dead_trimmed(self) -> int:
+        return self._call("dead_trimmed", self.inner.dead_trimmed)
+
     def hand_back(self, *, dead: bool = True) -> int:
         return self._call("hand_back", lambda: self.inner.hand_back(dead=dead))
 
     def close(self) -> None:
         self.inner.close()
+
+
+if TYPE_CHECKING:
+    _CHECKED: tuple[type[Broker], type[ResultStore]] = (FaultyBroker, FaultyResults)

@@ -17,13 +17,25 @@ from typing import Any
 
 from celeriac import signals
 from celeriac.app import Celery
+from celeriac.exceptions import DecodeError
+from celeriac.execution.executor import context_of
 from celeriac.loading import load_app
+from celeriac.messages import Body, Message, decode_body
 from celeriac.worker import logs
 from celeriac.worker.logs import MAIN_PROCESS, WorkerLog
 from celeriac.worker.names import node_name
 from celeriac.worker.plan import Plan, Wishes, make_plan
 
-__all__ = ["LAST_WORDS_S", "Announce", "Announcer", "Worker", "process_init", "process_shutdown", "start"]
+__all__ = [
+    "LAST_WORDS_S",
+    "Announce",
+    "AnnounceRevoked",
+    "Announcer",
+    "Worker",
+    "process_init",
+    "process_shutdown",
+    "start",
+]
 
 logger = logging.getLogger("celeriac.worker")
 
@@ -41,6 +53,15 @@ class Announce:
 
     name: str
     facts: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class AnnounceRevoked:
+    """Supervisor to template: send `task_revoked` for a run that was ended with its process."""
+
+    message: Message
+    queue: str
+    signum: int
 
 
 class Worker:
@@ -123,9 +144,21 @@ class Announcer:
 
     def announce(self, name: str, **facts: Any) -> None:
         """Send it soon; returns at once."""
-        signal: signals.Signal = getattr(signals, name)
+        self._announce(getattr(signals, name), self._worker.hostname if name in _SENT_BY_NAME else self._worker, facts)
+
+    def announce_revoked(self, order: AnnounceRevoked) -> None:
+        """Send `task_revoked` soon."""
+        app, message = self._worker.app, order.message
+        try:
+            body = decode_body(message, app.accept)
+        except DecodeError:
+            body = Body([], {})
+        request = context_of(message, body, hostname=self._worker.hostname, queue=order.queue)
+        facts = {"request": request, "terminated": True, "signum": order.signum, "expired": False}
+        self._announce(signals.task_revoked, app.tasks.get(message.task), facts)
+
+    def _announce(self, signal: signals.Signal, sender: object, facts: dict[str, Any]) -> None:
         if signal.receivers:
-            sender = self._worker.hostname if name in _SENT_BY_NAME else self._worker
             with self._queueing:
                 self._last = threading.Thread(
                     target=_send, args=(self._last, signal, sender, facts), name="celeriac-signals", daemon=True

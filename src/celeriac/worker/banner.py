@@ -13,7 +13,7 @@ __all__ = ["banner"]
 def banner(plan: Plan, broker: str, results: str) -> str:
     """Who, where, what, and how safely."""
     if plan.acks_late:
-        delivery = f"at least once: a task whose worker dies runs again, {plan.max_deliveries} times at most"
+        delivery = f"at least once: a task whose worker dies runs again, {plan.max_deliveries} runs at most"
         note = "\n                 (Celery's default is at most once; task_acks_late=False gives that)"
     else:
         delivery, note = "at most once: a task whose worker dies ends as a failure (task_acks_late=False)", ""

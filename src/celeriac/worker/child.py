@@ -5,15 +5,21 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from types import FrameType
 from typing import TYPE_CHECKING
 
 from celeriac.app import Celery
+from celeriac.crashpoints import reach
 from celeriac.engines.base import Owner
+from celeriac.exceptions import LeaseLost, Terminated
 from celeriac.execution.executor import Executor
+from celeriac.execution.outcomes import failures
 from celeriac.worker.announcing import process_init, process_shutdown
 from celeriac.worker.board import Board
+from celeriac.worker.callers import end_call
 from celeriac.worker.channel import Channel, Closed
 from celeriac.worker.courier import Courier
+from celeriac.worker.last_words import leave_last_words
 from celeriac.worker.limits.hard import HardLimits
 from celeriac.worker.logs import WorkerLog
 from celeriac.worker.memory import MemoryLimit
@@ -21,15 +27,19 @@ from celeriac.worker.plan import Plan
 from celeriac.worker.pools.threads import run_threads
 from celeriac.worker.pools.workplace import Workplace, run_slot
 from celeriac.worker.processes import die_with_parent, leave_forks_to_the_task, leave_signals_to_the_supervisor
+from celeriac.worker.pulse import BoardPulse
+from celeriac.worker.revocations import Revoke, Terminations
 
 if TYPE_CHECKING:
     from celeriac.worker.pools.event_loop import EventLoop
 
-__all__ = ["STOP", "WATCH", "run_child"]
+__all__ = ["LOST", "STOP", "WATCH", "run_child"]
 
 #: From the supervisor: claim no more, finish, end.
 STOP = "stop"
-#: To the supervisor: there are deadlines on the board.
+#: From the supervisor: others have taken over what this node held; cancel it, and end.
+LOST = "lost"
+#: To the supervisor: there is something on the board to keep an eye on.
 WATCH = "watch"
 
 #: When all is settled, what tasks have left on their event loops has this long to end.
@@ -39,12 +49,27 @@ logger = logging.getLogger("celeriac.worker")
 
 
 def run_child(
-    app: Celery, plan: Plan, log: WorkerLog, number: int, name: str, channel: Channel, board: Board, parent: int
+    app: Celery,
+    plan: Plan,
+    log: WorkerLog,
+    number: int,
+    name: str,
+    channel: Channel,
+    board: Board,
+    last_words: int,
+    parent: int,
 ) -> None:
     """Work until told to stop, and return when everything is settled. For a freshly forked process."""
     die_with_parent(parent)
-    leave_signals_to_the_supervisor()
+
+    def end_doomed_run(number: int, frame: FrameType | None) -> None:
+        if board.doomed:
+            end_call(Terminated(number), frame)
+
+    reach("begun")
+    leave_signals_to_the_supervisor(end_doomed_run)
     leave_forks_to_the_task()
+    leave_last_words(last_words)
     log.name_process(name)
     with log.prints(plan.redirect_level):
         exitcode = 1
@@ -75,6 +100,8 @@ class _Child:
             allowance=plan.most_runs,
             last_delivery=plan.max_deliveries,
             on_delivery=self._event_loop.wake if self._event_loop is not None else None,
+            pulse=BoardPulse(board, self._ask_to_watch),
+            failed=failures(app),
         )
         self._place = Workplace(
             Executor(app, plan.hostname, self._courier),
@@ -82,6 +109,7 @@ class _Child:
             board,
             HardLimits(board, self._ask_to_watch),
             MemoryLimit(plan.most_memory_kib, self._retire) if plan.most_memory_kib is not None else None,
+            terminations=Terminations() if plan.slots_share_process else None,
         )
 
     def run(self) -> None:
@@ -92,13 +120,14 @@ class _Child:
         threading.Thread(target=self._end_at_the_latest, name="celeriac-end", daemon=True).start()
         self._run_slots()
         self._slots_ended.set()
-        self._courier.join()
-        self._retire_if_spent()
+        if not self._courier.abandoned:  # or there is nothing to wait for, and the store may be away
+            self._courier.join()
+            self._retire_if_spent()
 
     def _end_at_the_latest(self) -> None:
         """Closing an event loop waits for what is left on it: for ever, if that refuses to be cancelled."""
         self._courier.join()
-        if not self._slots_ended.wait(_LEFT_BEHIND_S):
+        if not self._courier.abandoned and not self._slots_ended.wait(_LEFT_BEHIND_S):
             self._retire_if_spent()
             logger.warning(
                 "A task has left a coroutine or a thread of its event loop behind that does not end; "
@@ -126,12 +155,26 @@ class _Child:
                 if word == STOP:
                     self._stopping = True
                     self._courier.stop()
+                elif word == LOST:
+                    self._abandon()
+                elif isinstance(word, Revoke):
+                    self._place.revoke(word)
         except Closed:
             # The supervisor died, so nobody renews our lease: what we run is about to be someone else's.
             os._exit(1)
 
+    def _abandon(self) -> None:
+        """Interrupt what runs. Where nothing reaches it, the supervisor kills this process after a while."""
+        self._courier.abandon()
+        self._place.limiter.interrupt(LeaseLost)
+        if self._event_loop is not None:
+            self._event_loop.interrupt()
+
     def _ask_to_watch(self) -> None:
         with self._asking:
+            # Never twice without being heard: nothing may block here when the supervisor has been stopped.
+            if not self._board.ask():
+                return
             try:
                 self._channel.send(WATCH)
             except Closed:

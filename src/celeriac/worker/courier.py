@@ -13,41 +13,30 @@ from __future__ import annotations
 
 import logging
 import queue
-import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
-from celeriac.engines.base import Broker, Bury, Claim, Commit, Exchange, Keep, Lease, Owner, Requeue, ResultStore
-from celeriac.exceptions import BrokerError
-from celeriac.retries import Backoff
+from celeriac.crashpoints import reach
+from celeriac.engines.base import Broker, Claim, Commit, Exchange, Keep, Lease, Owner, Record, Requeue, ResultStore
+from celeriac.exceptions import BrokerError, StoreTooNew
+from celeriac.worker.allowance import Allowance
+from celeriac.worker.courier_options import CourierOptions
+from celeriac.worker.marks import Marks
+from celeriac.worker.outage import Outage
+from celeriac.worker.pace import Pace
+from celeriac.worker.processes import end_broken_process
+from celeriac.worker.pulse import Pulse
+from celeriac.worker.quarantine import Quarantine
+from celeriac.worker.unwritable import Unwritable
 
-__all__ = ["Courier", "CourierOptions"]
+__all__ = ["Courier"]
 
 logger = logging.getLogger("celeriac.worker")
 
 _LAST_ATTEMPTS = 3
-
-
-@dataclass(frozen=True, slots=True)
-class CourierOptions:
-    """How eager the courier is. The defaults are the measured ones (ARCHITECTURE.md)."""
-
-    #: Unstarted work is held for at most about this long.
-    ahead_s: float = 0.02
-    #: ... and no more than this many.
-    most_ahead: int = 256
-    #: When no slot has begun anything for longer than this, what waits behind the runs is given back.
-    overrun_s: float = 0.1
-    #: Finished work waits for company at most this long while the slots are busy.
-    flush_s: float = 0.01
-    #: An idle child looks by itself this often, should a wake-up have been lost.
-    look_s: float = 1.0
-    #: What may run alone waits this long for the others to end, and is alone this long at most.
-    alone_s: float = 10.0
-    backoff: Backoff = field(default_factory=Backoff)
 
 
 class Courier:
@@ -56,6 +45,10 @@ class Courier:
     A slot in a thread waits in `next`; an event loop is told by `on_delivery` (from any thread) and fetches with `take`.
     With `allowance` it claims no more than so many in all, and ends by itself when they are settled. A message of
     `last_delivery` has its last chance: several slots die together, so it runs alone, that no innocent one is buried for it.
+    While anything waits in it unstarted, `pulse` shows that it has its turns. `failed` makes the document of a run whose own
+    cannot be written.
+
+    A courier has one owner for its whole life. When that is taken for dead, `abandon` ends it, and another one begins.
     """
 
     def __init__(
@@ -71,41 +64,40 @@ class Courier:
         allowance: int | None = None,
         last_delivery: int | None = None,
         on_delivery: Callable[[], None] | None = None,
+        pulse: Pulse | None = None,
+        failed: Callable[[Lease, BaseException], Record | None] | None = None,
     ) -> None:
         self._broker = broker
         self._results = None if broker.shares_store_with(results) else results
-        self._owner = owner
+        self.owner = owner
         self._queues = queues
-        self._options = options or CourierOptions()
-        self._monotonic = monotonic
+        self._options = options = options or CourierOptions()
         self._inbox: queue.SimpleQueue[Lease | None] = queue.SimpleQueue()
         self._outbox: deque[Commit] = deque()
         #: Tokens leased to this child whose commit has not been applied.
         self._held: set[int] = set()
         self._slots = slots
-        self._allowance = allowance
-        self._last_delivery = last_delivery if slots > 1 else None
-        #: What waits to run alone, the token of what does, and since when.
-        self._suspects: deque[Lease] = deque()
-        self._alone: int | None = None
-        self._alone_since = 0.0
+        self._allowance = Allowance(allowance)
+        self._pace = Pace(slots, options, monotonic)
+        self._quarantine = Quarantine(last_delivery if slots > 1 else None, options.alone_s, monotonic)
+        self._unwritable = Unwritable(broker, owner, failed)
         self._on_delivery = on_delivery
         #: Tokens put into the inbox and neither taken back out of it nor settled by a slot. A lease on its way from the
         #: inbox to a slot is seen in neither, but here.
         self._out: set[int] = set()
-        #: When the runs in progress have begun, by token, and the newest of them.
-        self._begun: dict[int, float] = {}
-        self._newest_begun = 0.0
-        self._usual_s = 1.0
+        self._pulse = pulse
         self._stopping = threading.Event()
+        self._abandoned = threading.Event()
         self._asked = threading.Event()
         self._uncertain = False
         self._singly = False
-        self._down = False
-        self._attempt = 0
+        self._outage = Outage(options.backoff, self._abandoned)
+        self._marks = Marks(self._mark)
         #: Runs whose effects were refused because their lease had gone to someone else.
         self.lost = 0
-        self._thread = threading.Thread(target=self._deliver_until_stopped, name="celeriac-courier", daemon=True)
+        #: Leases found in the store that this child did not know of: some of these may run twice.
+        self.adopted = 0
+        self._thread = threading.Thread(target=self._run, name="celeriac-courier", daemon=True)
 
     # ── for the slots ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -116,10 +108,10 @@ class Courier:
     def next(self) -> Lease | None:
         """The next lease to run; None when there will be no more."""
         lease = self._inbox.get()
-        if lease is None:
+        if lease is None or self.abandoned:
             self._inbox.put(None)  # for the next slot
             return None
-        self._begun[lease.token] = self._newest_begun = self._monotonic()
+        self._pace.begin(lease.token)
         return lease
 
     def take(self, limit: int) -> list[Lease] | None:
@@ -130,23 +122,33 @@ class Courier:
                 lease = self._inbox.get_nowait()
             except queue.Empty:
                 break
-            if lease is None:
+            if lease is None or self.abandoned:
                 self._inbox.put(None)
                 return leases or None
-            self._begun[lease.token] = self._newest_begun = self._monotonic()
+            self._pace.begin(lease.token)
             leases.append(lease)
         return leases
 
     def settle(self, commit: Commit) -> None:
         """Hand over the outcome of a lease that `next` or `take` gave."""
-        began = self._begun.pop(commit.token, None)
-        if began is not None:
-            # Half of the newest run: fast to learn that tasks have become long, which is the costly mistake.
-            self._usual_s += (self._monotonic() - began - self._usual_s) / 2
+        self._pace.end(commit.token)
+        if self.abandoned:
+            self._out.discard(commit.token)
+            if _is_of_a_run(commit):
+                self._count_lost()
+            return
         self._outbox.append(commit)
         self._out.discard(commit.token)
-        if self._inbox.qsize() <= self._batch() // 2:
+        if self._inbox.qsize() <= self._pace.batch() // 2:
             self._ask()
+
+    def decline(self, lease: Lease) -> None:
+        """Give back a lease that `next` or `take` gave, unrun."""
+        self._pace.forget(lease.token)
+        self._allowance.give_back()
+        self._outbox.append(Commit(lease.token, Requeue()))
+        self._out.discard(lease.token)
+        self._ask()
 
     def report(self, commit: Commit) -> None:
         """Store a document soon; the lease stays."""
@@ -155,18 +157,44 @@ class Courier:
 
     def begin(self, lease: Lease) -> bool:
         """Mark a run as begun, now; False if the lease is lost. Waits through outages, as nothing may start meanwhile."""
-        while True:
+        return self._marks.begin(lease.token)
+
+    def _mark(self, tokens: Sequence[int]) -> Sequence[bool]:
+        while not self.abandoned:
             try:
-                (applied,) = self._broker.exchange(self._owner, [Commit(lease.token, Keep(begun=True))]).applied
+                reach("marking")
+                commits = [Commit(token, Keep(begun=True)) for token in tokens]
+                applied = self._broker.exchange(self.owner, commits).applied
+                reach("marked")
                 return applied
+            except StoreTooNew:
+                break  # nothing of it could be stored
             except BrokerError as error:
-                self._note_failure(error)
+                self._outage.note(error)
             self._pause()
+        return [False] * len(tokens)
 
     def stop(self) -> None:
         """Claim no more and give back what has not started; `next` then returns None. Idempotent."""
         self._stopping.set()
         self._broker.wake()
+
+    def abandon(self) -> None:
+        """Others have taken over all that this owner held: commit nothing more, claim nothing more. `next` returns None.
+
+        What runs goes on until it is interrupted; its outcome is dropped and counted in `lost`. Idempotent.
+        """
+        if self.abandoned:
+            return
+        self._abandoned.set()
+        self._inbox.put(None)
+        self._announce()
+        self._ask()
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether `abandon` was called."""
+        return self._abandoned.is_set()
 
     def join(self, timeout_s: float | None = None) -> bool:
         """Wait until everything is settled; whether it is."""
@@ -175,27 +203,42 @@ class Courier:
 
     # ── the thread ───────────────────────────────────────────────────────────────────────────────────────────────────
 
+    def _run(self) -> None:
+        try:
+            self._deliver_until_stopped()
+        except Exception:
+            end_broken_process("The courier")
+
     def _deliver_until_stopped(self) -> None:
         ended = False
         while True:
             self._asked.clear()
-            if self._stopping.is_set() or self.spent:
-                # In every pass: an outage may have left leases to adopt. The None goes out with them, and in again.
+            if self.abandoned:
+                self._drop_all()
+                return
+            if ended or self._stopping.is_set() or self.spent:
+                # In every pass: an outage may have left leases to adopt, though the slots have ended. The None goes out
+                # with them, and in again.
+                reach("returning")
                 self._give_back("the worker is stopping")
                 self._inbox.put(None)
                 self._announce()
                 ended = True
-            elif self._overrun():
+            elif self._pace.overrun():
                 self._give_back("the tasks before it take long")
-            self._begin_alone()
+            suspect = self._quarantine.release(self._out, has_free_slot=self._has_free_slot())
+            if suspect is not None:
+                self._bring(suspect)
+                self._announce()
             commits = self._drain()
             claim = None if ended or self._singly else self._wish()
             next_due_s = None
             # At the end an unanswered claim is looked into once more, so that what it got goes back as well.
+            self._show_turn(claims=claim is not None)
             if commits or claim is not None or (ended and self._uncertain):
                 answer = self._exchange(commits, claim)
                 if answer is None:
-                    if ended and not self._outbox and not self._held and self._attempt >= _LAST_ATTEMPTS:
+                    if ended and not self._outbox and not self._held and self._outage.attempts >= _LAST_ATTEMPTS:
                         return  # whoever takes over from this node finds what there is
                     self._pause()
                     continue
@@ -205,63 +248,51 @@ class Courier:
                 next_due_s = answer.next_due_s
             if ended and not self._outbox and not self._held:
                 return
+            self._show_turn(claims=False)
             self._sleep(next_due_s)
+
+    def _show_turn(self, *, claims: bool) -> None:
+        """Whether anything waits here, or may the moment a claim is answered, which we might not come to read."""
+        if self._pulse is None:
+            return
+        if not self._inbox.empty() or self._quarantine or (claims and self._out):
+            self._pulse.beat()
+        else:
+            self._pulse.rest()
+
+    def _drop_all(self) -> None:
+        while self._outbox:
+            if _is_of_a_run(self._outbox.popleft()):
+                self._count_lost()
 
     @property
     def spent(self) -> bool:
         """Whether the allowance is used up and nothing of it is left to run."""
-        return self._allowance is not None and self._allowance <= 0 and not self._out
+        return self._allowance.spent and not self._out
 
     def _wish(self) -> Claim | None:
         """How much to claim: nothing while the slots have enough for the next milliseconds."""
-        batch, unstarted = self._batch(), self._inbox.qsize()
-        if self._is_quarantine():
+        batch, unstarted = self._pace.batch(), self._inbox.qsize()
+        if self._quarantine.lasts(self._out):
             return None
         if self._has_free_slot():
             free = self._slots - (len(self._out) - unstarted)
             return self._claim(max(free, batch) - unstarted, park=True)
-        if batch == 1 or unstarted > batch // 2 or self._overrun():
+        if batch == 1 or unstarted > batch // 2 or self._pace.overrun():
             return None
         return self._claim(batch - unstarted)
 
-    def _is_quarantine(self) -> bool:
-        """Whether something runs alone, or is about to."""
-        if self._suspects:
-            return True
-        return self._alone in self._out and self._monotonic() - self._alone_since < self._options.alone_s
-
-    def _begin_alone(self) -> None:
-        """Let one of those that are to run alone begin, if it is its turn."""
-        if not self._suspects:
-            return
-        waited_long = self._monotonic() - self._alone_since >= self._options.alone_s
-        if not self._out or (waited_long and self._has_free_slot()):
-            lease = self._suspects.popleft()
-            self._alone, self._alone_since = lease.token, self._monotonic()
-            self._bring(lease)
-            self._announce()
-
     def _claim(self, limit: int, *, park: bool = False) -> Claim | None:
-        limit = min(limit, self._options.most_ahead)
-        if self._allowance is not None:
-            limit = min(limit, self._allowance)
+        limit = self._allowance.cap(min(limit, self._options.most_ahead))
         return Claim(self._queues, limit, park) if limit > 0 else None
-
-    def _batch(self) -> int:
-        """How many runs all slots together can begin within the time we plan ahead."""
-        startable = int(self._slots * self._options.ahead_s / max(self._usual_s, 1e-6))
-        return max(1, min(self._options.most_ahead, startable))
 
     def _has_free_slot(self) -> bool:
         """Whether some slot has nothing to run."""
         return len(self._out) < self._slots
 
-    def _overrun(self) -> bool:
-        return len(self._begun) >= self._slots and self._monotonic() - self._newest_begun > self._options.overrun_s
-
     def _give_back(self, why: str) -> None:
-        while self._suspects:
-            self._outbox.append(Commit(self._suspects.popleft().token, Requeue()))
+        for suspect in self._quarantine.clear():
+            self._outbox.append(Commit(suspect.token, Requeue()))
         while True:
             try:
                 lease = self._inbox.get_nowait()
@@ -269,8 +300,7 @@ class Courier:
                 return
             if lease is not None:
                 self._out.discard(lease.token)
-                if self._allowance is not None:
-                    self._allowance += 1
+                self._allowance.give_back()
                 logger.debug("Gave back %s: %s", lease.message.id, why)
                 self._outbox.append(Commit(lease.token, Requeue()))
 
@@ -282,79 +312,92 @@ class Courier:
 
     def _exchange(self, commits: list[Commit], claim: Claim | None) -> Exchange | None:
         """One exchange; None when the broker is away (the commits are kept for the next)."""
+        if commits:
+            reach("settling")
         try:
             if self._results is not None:
                 # Two stores: the result first, then everything else at once. A crash in between repeats the run; the
                 # other order could acknowledge a task whose result nobody ever sees.
                 self._results.store([commit.record for commit in commits if commit.record is not None])
-                answer = self._broker.exchange(self._owner, [replace(commit, record=None) for commit in commits], claim)
+                if commits:
+                    reach("stored")
+                answer = self._broker.exchange(self.owner, [replace(commit, record=None) for commit in commits], claim)
             else:
-                answer = self._broker.exchange(self._owner, commits, claim)
-            if self._down:
+                answer = self._broker.exchange(self.owner, commits, claim)
+            if self._outage.lasts or answer.reconnected:
                 self._adopt(answer)
+        except StoreTooNew:
+            # Nothing of ours can be stored any more. Whoever has upgraded the store takes over when this worker has ended.
+            self._stopping.set()
+            self._outbox.clear()
+            self._held.clear()
+            return None
         except BrokerError as error:
             self._outbox.extendleft(reversed(commits))
             self._uncertain = True
-            self._note_failure(error)
+            self._outage.note(error)
             return None
         except Exception as error:
-            self._outbox.extendleft(reversed(self._refused(commits, error)))
+            self._singly = True
+            self._outbox.extendleft(reversed(self._unwritable.instead(commits, error)))
             self._uncertain = True
-            self._note_failure(error)
+            self._outage.note(error)
             return None
-        self._attempt = 0
-        if self._down:
-            self._down = False
-            logger.warning("The broker is back; going on")
+        self._outage.over()
         return answer
 
-    def _refused(self, commits: list[Commit], error: Exception) -> list[Commit]:
-        """No outage: something cannot be written. It must not keep others from being stored, so each goes by itself."""
-        self._singly = True
-        if len(commits) != 1:
-            return commits
-        reason = f"what the run caused cannot be stored: {error!r}"
-        logger.error("Burying a message: %s", reason, exc_info=error)
-        return [Commit(commits[0].token, Bury(reason))]
-
     def _adopt(self, answer: Exchange) -> None:
-        """After an outage: run what an unanswered claim had leased to this child."""
+        """After an outage: run what an unanswered claim had leased to this child, and what the store has taken back."""
         known = self._held | {lease.token for lease in answer.leases}
-        for lease in self._broker.held(self._owner):
-            if lease.token not in known:
-                self._hand_over(lease)
+        unknown = [lease for lease in self._broker.held(self.owner) if lease.token not in known]
+        for lease in unknown:
+            self._hand_over(lease)
+        if unknown:
+            self._asked.set()  # where nobody runs it any more it goes back at once
+            self.adopted += len(unknown)
+            logger.warning(
+                "Running what an unanswered claim left here, or whose end a failover or restart of the store has "
+                "taken back: %d (%d so far)",
+                len(unknown),
+                self.adopted,
+            )
         self._announce()
 
     def _take(self, commits: list[Commit], answer: Exchange) -> None:
+        if commits:
+            reach("settled")
+        if answer.leases:
+            reach("claimed")
         for commit, applied in zip(commits, answer.applied, strict=True):
-            if not applied and not self._uncertain and commit.token in self._held:
-                self.lost += 1
-                logger.warning(
-                    "Refused: a run that had lost its lease to another worker changes nothing (%d so far)", self.lost
-                )
+            if not applied and not self._uncertain and commit.token in self._held and _is_of_a_run(commit):
+                self._count_lost()
             if not isinstance(commit.settle, Keep):
                 self._held.discard(commit.token)
         # Only the commits of an exchange without an answer can have been applied before.
         self._uncertain = False
+        if len(answer.leases) > 1 and self._pulse is not None:
+            self._pulse.beat()  # before the first of them can begin, and keep the others waiting
         for lease in answer.leases:
             self._hand_over(lease)
         if answer.leases:
             self._announce()
 
+    def _count_lost(self) -> None:
+        self.lost += 1
+        logger.warning(
+            "Refused: a run that had lost its lease to another worker changes nothing (%d so far)", self.lost
+        )
+
     def _hand_over(self, lease: Lease) -> None:
         self._held.add(lease.token)
-        if self._last_delivery is not None and lease.deliveries >= max(2, self._last_delivery):
-            if not self._suspects:
-                self._alone_since = self._monotonic()
-            self._suspects.append(lease)
+        if self._quarantine.admits(lease):
             self._ask()
         else:
             self._bring(lease)
 
     def _bring(self, lease: Lease) -> None:
         self._out.add(lease.token)
-        if self._allowance is not None:
-            self._allowance -= 1
+        self._allowance.take()
         self._inbox.put(lease)
 
     def _announce(self) -> None:
@@ -385,10 +428,11 @@ class Courier:
             self._broker.wake()
 
     def _pause(self) -> None:
-        self._attempt += 1
-        threading.Event().wait(self._options.backoff.delay_s(self._attempt, random.uniform))
+        if self._pulse is not None:
+            self._pulse.rest()  # it waits for the store, and nothing hangs
+        self._outage.pause()
 
-    def _note_failure(self, error: Exception) -> None:
-        if not self._down:
-            self._down = True
-            logger.error("The broker cannot be used (trying again until it can; nothing is lost): %s", error)
+
+def _is_of_a_run(commit: Commit) -> bool:
+    """Nothing is lost with what goes back unrun: whoever took it away has given it back already."""
+    return not isinstance(commit.settle, (Requeue, Keep))

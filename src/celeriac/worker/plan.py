@@ -20,10 +20,12 @@ from celeriac.engines.base import Broker, EngineOptions, Node, ResultStore
 from celeriac.exceptions import ConfigError
 from celeriac.worker.logs import LogSettings
 from celeriac.worker.names import node_name
+from celeriac.worker.policies import policies
 from celeriac.worker.pools import POOLS
 from celeriac.worker.processors import available_processors
+from celeriac.worker.recovery import Policy
 
-__all__ = ["Plan", "Wishes", "make_plan"]
+__all__ = ["Plan", "Wishes", "make_plan", "new_node_id"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,9 @@ class Plan:
     #: After so many runs, or with so much memory, a child is replaced.
     most_runs: int | None = None
     most_memory_kib: int | None = None
+    max_interruptions: int = 100
+    #: What tasks want done with their lost runs, by name, where that is not the usual.
+    policies: Mapping[str, Policy] = field(default_factory=dict)
 
     @property
     def children(self) -> list[str]:
@@ -86,6 +91,11 @@ class Plan:
     def slots(self) -> int:
         """How many tasks each of them runs at a time."""
         return POOLS[self.pool].slots(self.concurrency)
+
+    @property
+    def slots_share_process(self) -> bool:
+        """Whether ending a child would end other runs with it."""
+        return POOLS[self.pool].one_child
 
     def node(self) -> Node:
         """How this worker introduces itself; `pid` is the calling process's."""
@@ -127,6 +137,11 @@ class Plan:
         return replace(options, timeout_s=min(options.timeout_s, self.lease_s / 4))
 
 
+def new_node_id() -> str:
+    """One that was never used and never will be."""
+    return uuid.uuid4().hex
+
+
 def make_plan(wishes: Wishes, app: Celery) -> Plan:
     """Complete the wishes by the application's settings, which those of the wishes are part of; raises `ConfigError`."""
     conf = app.conf
@@ -142,7 +157,7 @@ def make_plan(wishes: Wishes, app: Celery) -> Plan:
         concurrency=concurrency,
         pool=pool,
         hostname=node_name(wishes.hostname),
-        node_id=uuid.uuid4().hex,
+        node_id=new_node_id(),
         broker_url=app.stores.broker_url,
         broker_options=app.stores.broker_options,
         result_url=app.stores.results_url,
@@ -169,6 +184,8 @@ def make_plan(wishes: Wishes, app: Celery) -> Plan:
         dead_max_size=conf.dead_letter_max_size,
         most_runs=conf.worker_max_tasks_per_child,
         most_memory_kib=conf.worker_max_memory_per_child,
+        max_interruptions=conf.max_interruptions,
+        policies=policies(app),
     )
     if pool == "solo":
         _check_solo(app)

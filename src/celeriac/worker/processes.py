@@ -3,22 +3,41 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import signal
 import sys
+import tempfile
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
+from typing import NoReturn
 
 __all__ = [
+    "anonymous_file",
     "die_with_parent",
+    "end_broken_process",
     "exit_text",
     "leave_forks_to_the_task",
     "leave_signals_to_the_supervisor",
+    "signals_held_back",
     "stop_signals",
     "wake_pipe",
 ]
 
+logger = logging.getLogger("celeriac.worker")
+
 _PR_SET_PDEATHSIG = 1
+_STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
+
+
+def anonymous_file(name: str) -> int:
+    """The descriptor of a file without a name in any folder, in memory where the system can."""
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create(name)
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())
 
 
 def die_with_parent(parent_pid: int) -> None:
@@ -29,13 +48,24 @@ def die_with_parent(parent_pid: int) -> None:
             os._exit(1)
 
 
-def leave_signals_to_the_supervisor() -> None:
+def leave_signals_to_the_supervisor(handler: Callable[[int, FrameType | None], None] | None = None) -> None:
     """SIGTERM and SIGINT reach the whole group (Ctrl-C, systemd); the supervisor decides what they mean for us.
 
     A handler that does nothing, and not SIG_IGN: what a task starts by exec gets the default back.
     """
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
-        signal.signal(number, _nothing)
+    for number in _STOPPING:
+        signal.signal(number, handler or _nothing)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)
+
+
+@contextmanager
+def signals_held_back() -> Iterator[None]:
+    """What starts meanwhile gets no stop signal before it can `leave_signals_to_the_supervisor`: it would die loudly."""
+    earlier = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, earlier)
 
 
 def _nothing(_signal: int, _frame: FrameType | None) -> None:
@@ -65,8 +95,7 @@ def leave_forks_to_the_task() -> None:
 
 def stop_signals() -> list[signal.Signals]:
     """What asks a worker to stop. Under nohup SIGHUP is ignored when we start, and stays so."""
-    asked = [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP]
-    return [number for number in asked if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN]
+    return [number for number in _STOPPING if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN]
 
 
 def wake_pipe() -> tuple[int, int]:
@@ -75,6 +104,16 @@ def wake_pipe() -> tuple[int, int]:
     for end in ends:
         os.set_blocking(end, False)
     return ends
+
+
+def end_broken_process(part: str) -> NoReturn:
+    """For an exception outside of any task's run, which is a mistake of ours: this part would be gone and its leases held.
+
+    The supervisor settles the leases of a dead process and starts another.
+    """
+    logger.critical("%s of this worker process broke; the process ends and is replaced", part, exc_info=True)
+    logging.shutdown()
+    os._exit(1)
 
 
 def exit_text(status: int) -> str:

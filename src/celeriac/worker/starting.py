@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 
+from celeriac.crashpoints import reach
 from celeriac.engines.base import Broker
 from celeriac.exceptions import OperationalError
 from celeriac.retries import Backoff
@@ -17,14 +18,19 @@ __all__ = ["purge_first", "register_patiently", "say"]
 
 logger = logging.getLogger("celeriac.worker")
 
+#: A worker that cannot begin must end as soon as it is told to.
+_LOOK_S = 0.1
+
 
 def register_patiently(broker: Broker, plan: Plan, give_up: Callable[[], bool]) -> None:
     """Make the node known, waiting for a broker that is away."""
-    backoff, attempt = Backoff(), 0
+    backoff, attempt = Backoff(longest_s=1.0), 0
     while not give_up():
         try:
             warnings = broker.check()
+            reach("registering")
             broker.register(plan.node())
+            reach("registered")
             for warning in warnings:
                 logger.warning("%s", warning)
             return
@@ -32,7 +38,9 @@ def register_patiently(broker: Broker, plan: Plan, give_up: Callable[[], bool]) 
             if attempt == 0:
                 logger.error("The broker cannot be used (trying again until it can): %s", error)
             attempt += 1
-        time.sleep(backoff.delay_s(attempt, lambda _low, high: high))
+        again_at = time.monotonic() + backoff.delay_s(attempt, lambda _low, high: high)
+        while not give_up() and (left_s := again_at - time.monotonic()) > 0:
+            time.sleep(min(left_s, _LOOK_S))
 
 
 def purge_first(broker: Broker, plan: Plan) -> None:

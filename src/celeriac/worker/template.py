@@ -14,11 +14,12 @@ import signal
 import sys
 import traceback
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from celeriac.crashpoints import reach
 from celeriac.exceptions import CeleriacError
 from celeriac.loading import AppImportError
-from celeriac.worker.announcing import LAST_WORDS_S, Announce, Announcer, Worker, start
+from celeriac.worker.announcing import LAST_WORDS_S, Announce, Announcer, AnnounceRevoked, Worker, start
 from celeriac.worker.board import Board
 from celeriac.worker.channel import Channel, Closed
 from celeriac.worker.child import run_child
@@ -31,27 +32,33 @@ __all__ = ["Ended", "Failed", "Fork", "Forked"]
 
 @dataclass(frozen=True, slots=True)
 class Fork:
-    """Supervisor to template, with two descriptors: the child's channel and its board."""
+    """Supervisor to template, with three descriptors: the child's channel, its board and where its last words go.
+
+    The node's id may change.
+    """
 
     number: int
     name: str
     slots: int
+    node_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Forked:
-    """The answer."""
+    """The answer. Without a pid the system gave us no process, for this reason."""
 
     number: int
-    pid: int
+    pid: int | None
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A child is no more. `status` is an exit status, or minus a signal's number."""
+    """A child is no more. `status` is an exit status, or minus a signal's number; `peak_kib` the most memory it used."""
 
     number: int
     status: int
+    peak_kib: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,28 +123,38 @@ class _Template:
                     os.read(self._wake_read, 4096)
                     self._reap()
                 else:
-                    order, fds = self._channel.receive(most_fds=2)
+                    order, fds = self._channel.receive(most_fds=3)
                     if isinstance(order, Announce):
                         self.announcer.announce(order.name, **order.facts)
+                    elif isinstance(order, AnnounceRevoked):
+                        self.announcer.announce_revoked(order)
                     else:
                         assert isinstance(order, Fork)
                         self._fork(order, *fds)
 
-    def _fork(self, order: Fork, channel_fd: int, board_fd: int) -> None:
+    def _fork(self, order: Fork, channel_fd: int, board_fd: int, words_fd: int) -> None:
         parent = os.getpid()
+        reach("forking")
         self.announcer.before_fork()
-        with warnings.catch_warnings():
-            # Python 3.12 warns of threads at a fork; those are the application's, started while it was imported.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            pid = os.fork()
+        reason = ""
+        try:
+            with warnings.catch_warnings():
+                # Python 3.12 warns of threads at a fork; those are the application's, started while it was imported.
+                warnings.simplefilter("ignore", DeprecationWarning)
+                pid: int | None = os.fork()
+        except OSError as error:  # too many processes, or too little memory: both may pass
+            pid, reason = None, str(error)
         if pid == 0:
-            self._be_child(order, channel_fd, board_fd, parent)
-        self._numbers[pid] = order.number
+            self._be_child(order, channel_fd, board_fd, words_fd, parent)
+        reach("forked")
         os.close(channel_fd)
         os.close(board_fd)
-        self._channel.send(Forked(order.number, pid))
+        os.close(words_fd)
+        if pid is not None:
+            self._numbers[pid] = order.number
+        self._channel.send(Forked(order.number, pid, reason))
 
-    def _be_child(self, order: Fork, channel_fd: int, board_fd: int, parent: int) -> None:
+    def _be_child(self, order: Fork, channel_fd: int, board_fd: int, words_fd: int, parent: int) -> None:
         status = 1
         try:
             signal.set_wakeup_fd(-1)
@@ -146,7 +163,8 @@ class _Template:
             os.close(self._wake_read)
             os.close(self._wake_write)
             channel, board = Channel.from_fd(channel_fd), Board(board_fd, order.slots)
-            run_child(self._app, self._plan, self._log, order.number, order.name, channel, board, parent)
+            plan = replace(self._plan, node_id=order.node_id)
+            run_child(self._app, plan, self._log, order.number, order.name, channel, board, words_fd, parent)
             status = 0
         except BaseException:
             traceback.print_exc(file=sys.__stderr__)
@@ -160,14 +178,15 @@ class _Template:
     def _reap(self) -> None:
         while self._numbers:
             try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
+                pid, status, used = os.wait4(-1, os.WNOHANG)
             except ChildProcessError:
                 return
             if pid == 0:
                 return
             number = self._numbers.pop(pid, None)
             if number is not None:
-                self._channel.send(Ended(number, os.waitstatus_to_exitcode(status)))
+                peak_kib = used.ru_maxrss // (1024 if sys.platform == "darwin" else 1)
+                self._channel.send(Ended(number, os.waitstatus_to_exitcode(status), peak_kib))
 
 
 if __name__ == "__main__":

@@ -3,15 +3,18 @@ import json
 import logging
 import os
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
 from celeriac.documents import Document
-from celeriac.engines.base import Ack, Bury, Keep, Requeue
-from celeriac.exceptions import NotRegistered, Reject, RemoteError, Retry
+from celeriac.engines.base import Ack, Bury, Commit, Keep, Requeue
+from celeriac.exceptions import NotRegistered, Reject, RemoteError, Retry, TimeLimitExceeded
 from celeriac.execution.executor import UNKNOWN_SINCE
 from celeriac.messages import Body, Malformed, decode_body, encode_body
+from celeriac.past import Loss, Past
+from celeriac.task import Task
 
 
 def document(commit) -> Document:
@@ -404,6 +407,15 @@ def test_a_body_that_cannot_be_read_is_buried(never, executor, make_lease, body)
     assert document(commit).result["exc_type"] == "DecodeError"
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"timelimit": 5}, *({"body": encode_body(Body([], {}, {n: 5})).data} for n in ("callbacks", "errbacks"))]
+)
+def test_what_would_fail_after_the_run_is_buried_before_it(never, executor, make_lease, wrong):
+    commit = executor.execute(make_lease(**wrong))
+    assert isinstance(commit.settle, Bury)
+    assert document(commit).result["exc_type"] == "DecodeError"
+
+
 def test_content_that_is_not_accepted_is_buried(never, executor, make_lease):
     commit = executor.execute(make_lease(content_type="application/x-python-serialize", body=b"\x80\x04."))
     assert "not accepted" in commit.settle.reason
@@ -436,13 +448,103 @@ def test_an_at_most_once_run_whose_lease_is_lost_does_not_begin(run, keeper):
     ran = []
     commit = run(lambda: ran.append(1), options={"acks_late": False})
     assert ran == []
-    assert isinstance(commit.settle, Bury)
+    assert commit == Commit(7, Requeue())  # which is refused, as the lease is someone else's
 
 
 def test_a_run_that_had_begun_elsewhere_does_not_begin_again(never, executor, make_lease):
     commit = executor.execute(make_lease(begun=True))
     assert "at-most-once" in commit.settle.reason
     assert document(commit).result["exc_type"] == "WorkerLostError"
+
+
+def test_a_run_that_had_begun_does_not_wait_for_a_worker_that_would_begin_it_again(executor, make_lease):
+    commit = executor.execute(make_lease(task="unit.absent", begun=True))
+    assert commit.messages == ()  # an unknown task's message is published anew, and nothing would be known of its run
+    assert "at-most-once" in commit.settle.reason
+
+
+# ── runs that were lost with their process ──
+
+
+@pytest.fixture
+def lose(recording_app, executor, make_lease):
+    """Have a task whose run was lost claimed again; its commit, and what its handlers were told."""
+
+    def lose(loss, history=(), options=None, **rest):
+        told = []
+
+        def note(name):
+            return lambda self, *facts: told.append((name, *facts[:2]))
+
+        members = {name: note(name) for name in ("before_start", "on_failure", "on_retry", "after_return")}
+        base = type("Told", (Task,), members)
+        task = recording_app.task(name="unit.job", base=base, **(options or {}))(lambda: told.append("run"))
+        lease = replace(make_lease(task=task.name, **rest), past=Past(0, history, loss))
+        return executor.execute(lease), told
+
+    return lose
+
+
+def test_a_lost_run_has_its_handlers_called_and_is_buried_with_its_history(lose):
+    loss = Loss("it ran too long", 2.5)
+    commit, told = lose(loss, ("first", "second"))
+    assert commit.settle == Bury("it ran too long", "first\n\nsecond")
+    (first, *_), (second, status, error) = told
+    assert (first, second, status) == ("on_failure", "after_return", "FAILURE")
+    assert (type(error), error.args) == (TimeLimitExceeded, (2.5,))
+    assert document(commit).result["exc_type"] == "TimeLimitExceeded"
+    assert document(commit).traceback is None  # as Celery stores it
+
+
+def test_its_errbacks_are_sent_with_its_end(recording_app, lose):
+    recording_app.task(name="unit.errback")(lambda task_id: None)
+    errback = recording_app.signature("unit.errback")
+    commit, _ = lose(Loss("why"), body=encode_body(Body([], {}, {"errbacks": [dict(errback)]})).data)
+    (sent,) = commit.messages
+    assert sent.message.task == "unit.errback"
+
+
+def test_it_is_not_revoked_for_having_expired_meanwhile(lose):
+    commit, told = lose(Loss("why"), expires="2000-01-01T00:00:00+00:00")
+    assert [name for name, *_ in told] == ["on_failure", "after_return"]
+    assert document(commit).status == "FAILURE"
+
+
+def test_an_expected_error_leaves_no_letter_there_either(lose):
+    commit, _ = lose(Loss("why", 1.0), options={"throws": (TimeLimitExceeded,)})
+    assert commit.settle == Ack()
+
+
+@pytest.mark.parametrize("given", [{"task": "unit.unknown"}, {"body": b"\xff"}])
+def test_a_lost_run_whose_handlers_nobody_can_call_is_buried(executor, make_lease, given):
+    lease = replace(make_lease(**given), past=Past(0, ("first",), Loss("why")))
+    commit = executor.execute(lease)
+    assert commit.settle == Bury("why", "first")
+    assert document(commit).result["exc_type"] == "WorkerLostError"
+
+
+def test_a_lost_run_is_retried_where_that_is_asked_for(lose):
+    options = {"retry_on_worker_lost": True, "max_retries": 2, "default_retry_delay": 0}
+    commit, told = lose(Loss("why"), options=options, retries=1)
+    assert commit.settle == Ack()
+    (again,) = commit.messages
+    assert again.message.retries == 2
+    assert [name for name, *_ in told] == ["on_retry"]
+    assert document(commit).status == "RETRY"
+
+
+@pytest.mark.parametrize(("loss", "retries"), [(Loss("why"), 2), (Loss("why", 2.0), 0)])
+def test_it_is_not_retried_too_often_nor_after_its_hard_limit(lose, loss, retries):
+    commit, told = lose(loss, options={"retry_on_worker_lost": True, "max_retries": 2}, retries=retries)
+    assert isinstance(commit.settle, Bury)
+    assert [name for name, *_ in told] == ["on_failure", "after_return"]
+
+
+def test_the_letter_of_a_task_that_fails_tells_of_its_earlier_crashes_too(recording_app, executor, make_lease):
+    recording_app.task(name="unit.job")(lambda: fail(ValueError("why")))
+    lease = replace(make_lease(task="unit.job"), past=Past(0, ("first",)))
+    commit = executor.execute(lease)
+    assert commit.settle.detail.startswith("first\n\nTraceback")
 
 
 # ── reports during a run ──
@@ -546,20 +648,18 @@ def test_a_message_that_others_should_follow_is_buried_and_not_run(recording_app
 # ── what nobody has foreseen ──
 
 
-BROKEN = {"a header": {"timelimit": 5}, "an errback": {"body": encode_body(Body([], {}, {"errbacks": 5})).data}}
-
-
 @pytest.mark.parametrize("style", ["sync", "async"])
-@pytest.mark.parametrize("broken", BROKEN)
+@pytest.mark.parametrize("broken", ["celeriac.execution.executor.context_of", "celeriac.execution.run.OneRun._failed"])
 def test_a_message_around_whose_run_something_raises_is_buried_and_harms_no_slot(
-    recording_app, executor, make_lease, caplog, broken, style
+    recording_app, executor, make_lease, caplog, monkeypatch, broken, style
 ):
     class Caller:
         async def call(self, call):
             return call.function(*call.args, **call.kwargs)
 
     recording_app.task(name="unit.job")(lambda: fail(ValueError("why")))
-    lease = make_lease(task="unit.job", **BROKEN[broken])
+    monkeypatch.setattr(broken, lambda *_, **__: fail(TypeError("unforeseen")))
+    lease = make_lease(task="unit.job")
     commit = executor.execute(lease) if style == "sync" else asyncio.run(executor.execute_async(lease, Caller()))
     assert commit.settle.reason.startswith("celeriac could not run it to its end: TypeError(")
     assert (commit.token, document(commit).status, commit.messages) == (7, "FAILURE", ())

@@ -85,6 +85,20 @@ def test_a_callback_that_is_known_by_name_only_is_sent(execute):
     assert (sent.message.task, args_of(sent)) == ("elsewhere.job", [5])
 
 
+@pytest.mark.parametrize(
+    "callback",
+    [
+        {"task": "half \ud800"},
+        {"task": "elsewhere.job", "options": {"queue": "half \ud800"}},
+        {"task": "elsewhere.job", "options": {"headers": {"half": "\ud800"}}},
+    ],
+)
+def test_a_callback_that_no_store_can_hold_is_a_failure_that_is_stored(execute, callback):
+    commit = execute(lambda self: 5, embed={"callbacks": [callback]})
+    assert isinstance(commit.settle, Bury)
+    assert (document(commit).status, commit.messages) == ("FAILURE", ())
+
+
 @pytest.mark.parametrize("error", [ValueError("why"), Ignore(), Reject("no")])
 def test_no_callback_of_what_did_not_succeed(execute, noted, error):
     assert execute(lambda self: fail(error), embed={"callbacks": [noted.s()]}).messages == ()

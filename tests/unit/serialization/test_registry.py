@@ -191,6 +191,12 @@ def test_text_is_written_in_the_character_set_that_was_registered(reversed_text)
     assert again("aé", "reversed") == "aé"
 
 
+@pytest.mark.parametrize("encoding", ["punycode", "IDNA", "unicode-escape", "raw_unicode_escape"])
+def test_what_is_no_character_set_is_not_read_as_one(encoding):
+    with pytest.raises(DecodeError, match="is no character set"):
+        decode(b"[]", "application/json", encoding)
+
+
 def test_text_in_another_character_set_is_read():
     assert decode('["aé"]'.encode("utf-16"), "application/json", "UTF-16") == ["aé"]
     with pytest.raises(DecodeError, match="not json"):

@@ -95,13 +95,6 @@ def test_greenlet_pools_are_answered_with_what_to_use(conf, pool):
         conf.worker_pool = pool
 
 
-def test_tls_that_would_be_left_out_is_an_error_that_says_how_to_have_it(conf):
-    with pytest.raises(
-        ConfigError, match=r"write rediss:// in the URL, and ssl_cert_reqs.* in broker_transport_options"
-    ):
-        conf.broker_use_ssl = {"ssl_cert_reqs": "required"}
-
-
 @pytest.mark.parametrize("old", OLD_NAMES)
 def test_an_old_name_stands_for_the_new_one(conf, old):
     assert conf.source(old) == "default"

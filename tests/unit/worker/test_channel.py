@@ -103,3 +103,19 @@ def test_an_end_can_be_made_of_an_inherited_descriptor(ends):
     assert heir.receive()[0] == "hello"
     heir.close()
     heir.close()
+
+
+def test_what_is_sent_now_never_waits_for_one_that_does_not_read_and_arrives_whole(ends):
+    ours, theirs = ends
+    sent = 0
+    while ours.send_now(("word", sent)):
+        sent += 1
+    assert [theirs.receive()[0] for _ in range(sent)] == [("word", number) for number in range(sent)]
+    assert ours.send_now("again")
+    assert theirs.receive()[0] == "again"
+
+
+def test_what_is_sent_now_to_nobody_is_told(ends):
+    ends[1].close()
+    with pytest.raises(Closed):
+        ends[0].send_now("word")

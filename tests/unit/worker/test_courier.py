@@ -4,11 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from celeriac.engines.base import Ack, Bury, Commit, Exchange, Keep, Owner, Receipt, Record, Requeue
+from celeriac.engines.base import Ack, Bury, Commit, Exchange, Keep, Node, Owner, Receipt, Record, Requeue
 from celeriac.exceptions import BrokerError, OperationalError
 from celeriac.messages import Outgoing
 from celeriac.retries import Backoff
-from celeriac.worker.courier import Courier, CourierOptions
+from celeriac.worker.courier import Courier
+from celeriac.worker.courier_options import CourierOptions
 
 OWNER = Owner("node-1", 1)
 AT_ONCE = CourierOptions(backoff=Backoff(first_s=0.001, longest_s=0.001), look_s=30, overrun_s=30, flush_s=0.001)
@@ -26,6 +27,7 @@ class Store:
         self.stored = []
         self.trouble = []
         self.refuse = set()
+        self.reconnected = False
         self.changed = threading.Condition()
         self.bell = queue.SimpleQueue()
         self.waits = []
@@ -44,7 +46,8 @@ class Store:
             self.changed.notify_all()
             if trouble == "no answer":
                 raise OperationalError("no answer")
-            return Exchange(applied, leases)
+            reconnected, self.reconnected = self.reconnected, False
+            return Exchange(applied, leases, reconnected=reconnected)
 
     def settle(self, commit):
         if commit.token in self.refuse or commit.token not in self.leased:
@@ -655,6 +658,7 @@ def test_what_was_given_back_is_not_taken_off_the_allowance(store, start, fill, 
 
 
 def test_a_thousand_messages_of_a_store_in_memory(app, make_message):
+    app.broker.register(Node(OWNER.node, "w@h", "h", 1, "solo", 1, ("celery",)))
     app.broker.publish([Outgoing(make_message(id=f"id-{n}"), "celery") for n in range(1000)], Receipt("p", 1))
     courier = Courier(app.broker, app.results, OWNER, ("celery",))
     courier.start()
@@ -667,3 +671,158 @@ def test_a_thousand_messages_of_a_store_in_memory(app, make_message):
     assert app.broker.queues() == []
     assert len(app.results.get([f"id-{n}" for n in range(1000)])) == 1000
     assert courier.lost == 0
+
+
+def test_what_a_restart_of_the_store_took_back_is_run_again(store, start, fill):
+    """The commit was answered, then taken back, and nothing failed: the connection was idle."""
+    fill(1)
+    courier = start()
+    lease = courier.next()
+    finish(courier, lease)
+    store.until(lambda: store.settled(Ack) == [1])
+    with store.changed:
+        store.leased[lease.token] = lease
+        store.reconnected = True
+    store.wake()
+    again = courier.next()
+    assert again.token == lease.token
+    assert courier.adopted == 1
+    finish(courier, again)
+    store.until(lambda: store.settled(Ack) == [1, 1])
+
+
+# ── leases that are taken away ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_an_abandoned_courier_claims_and_commits_nothing_more_and_counts_what_was_lost(store, start, fill):
+    fill(300)
+    courier = start()
+    for _ in range(100):
+        finish(courier, courier.next())
+    running = courier.next()
+    store.until(lambda: len(store.leased) > 10)
+    courier.abandon()
+    courier.abandon()
+    assert courier.next() is None
+    assert courier.take(5) in (None, [])
+    assert courier.join(30)
+    claims, commits = len(store.claims), len(store.commits)
+    assert courier.lost == 100 - len(store.settled(Ack))
+    before = courier.lost
+    finish(courier, running)
+    assert courier.lost == before + 1
+    assert (len(store.claims), len(store.commits)) == (claims, commits)
+    assert running.token in store.leased
+
+
+def test_an_abandoned_courier_ends_though_the_store_is_away(store, start, fill):
+    fill(1)
+    slow = CourierOptions(backoff=Backoff(first_s=3600, longest_s=3600), look_s=30, flush_s=0.001)
+    courier = start(slow)
+    running = courier.next()
+    store.trouble += ["away"] * 1000
+    finish(courier, running)
+    store.until(lambda: len(store.trouble) < 1000)
+    courier.abandon()
+    assert courier.join(30)
+    assert courier.lost == 1
+
+
+def test_an_at_most_once_run_does_not_wait_for_a_store_when_its_lease_is_lost(store, start, fill):
+    fill(1)
+    courier = start()
+    running = courier.next()
+    store.trouble += ["away"] * 100_000
+    answers = []
+    thread = threading.Thread(target=lambda: answers.append(courier.begin(running)))
+    thread.start()
+    store.until(lambda: len(store.trouble) < 100_000)
+    courier.abandon()
+    thread.join(30)
+    assert answers == [False]
+
+
+def test_what_is_declined_goes_back_and_is_no_loss_if_it_was_taken_away(store, start, fill):
+    fill(2)
+    courier = start(slots=2)
+    first, second = courier.next(), courier.next()
+    with store.changed:
+        store.refuse.add(first.token)
+    courier.decline(first)
+    courier.decline(second)
+    store.until(lambda: store.settled(Requeue) == [second.token])
+    assert courier.next().token == second.token
+    assert courier.lost == 0
+
+
+def test_what_is_declined_is_not_taken_off_the_allowance(store, start, fill):
+    fill(3)
+    courier = start(allowance=2)
+    courier.decline(courier.next())
+    for _ in range(2):
+        finish(courier, courier.next())
+    assert courier.next() is None
+    assert courier.join(30)
+    assert len(store.settled(Ack)) == 2
+    assert courier.spent
+
+
+def test_what_is_adopted_when_the_allowance_is_spent_goes_back_and_the_process_ends(store, start, fill, make_lease):
+    fill(1)
+    courier = start(allowance=1)
+    last = courier.next()
+    with store.changed:  # an unanswered claim, found out with the last commit
+        store.leased[99] = make_lease(token=99)
+        store.reconnected = True
+    finish(courier, last)
+    assert courier.next() is None
+    assert courier.join(30)
+    assert (store.settled(Ack), store.settled(Requeue)) == ([last.token], [99])
+    assert courier.spent
+
+
+def test_what_never_ran_is_no_loss_when_the_lease_is(store, start, fill):
+    fill(1)
+    courier = start()
+    lease = courier.next()
+    courier.abandon()
+    assert not courier.begin(lease)
+    courier.settle(Commit(lease.token, Requeue()))
+    assert courier.join(30)
+    assert courier.lost == 0
+
+
+class Pulse:
+    def __init__(self):
+        self.shown = [False]
+
+    def beat(self):
+        self.shown.append(True)
+
+    def rest(self):
+        self.shown.append(False)
+
+
+def test_the_pulse_beats_while_something_waits_and_rests_when_nothing_does(store, start, fill):
+    pulse = Pulse()
+    fill(300)
+    courier = start(pulse=pulse)
+    for _ in range(100):
+        finish(courier, courier.next())
+    store.until(lambda: len(store.leased) > 10)
+    assert True in pulse.shown
+    for _ in range(200):
+        finish(courier, courier.next())
+    store.until(lambda: not store.leased)
+    store.wake()
+    before = len(pulse.shown)
+    store.until(lambda: len(pulse.shown) > before or store.wake())
+    assert pulse.shown[-1] is False
+
+
+def test_an_idle_couriers_pulse_never_beats(store, start):
+    pulse = Pulse()
+    courier = start(replace(AT_ONCE, look_s=0.001), pulse=pulse)
+    store.until(lambda: len(store.waits) > 20 or store.wake())
+    assert True not in pulse.shown
+    courier.stop()

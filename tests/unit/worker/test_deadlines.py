@@ -129,3 +129,35 @@ def test_a_thousand_runs_that_end_around_their_deadline_are_judged_once(board, r
     assert len(went_on) == _RUNS
     assert named
     record_property("figure", f"{len(named)} of {_RUNS} runs would have been killed, 0 of them had gone on")
+
+
+def test_a_courier_without_a_turn_for_a_second_hangs_and_is_told_of_once_a_second(board, watch, clock):
+    clock.now = time.monotonic()
+    assert watch.hangs_since() is None
+    board.beat()
+    watch.asked()
+    assert watch.look() == {}
+    assert watch.hangs_since() is None
+    clock.now += 1.1
+    assert watch.hangs_since() == board.beat_at
+    assert watch.hangs_since() is None
+    clock.now += 1.1
+    assert watch.hangs_since() == board.beat_at
+    board.rest()
+    clock.now += 1.1
+    assert watch.hangs_since() is None
+
+
+def test_it_looks_while_something_waits_and_stops_soon_after(board, watch, clock):
+    board.beat()
+    watch.asked()
+    for _ in range(10):
+        watch.look()
+        assert watch.next_look is not None
+        assert board.minded
+    assert not board.watched  # who sets a deadline now still asks: it may be over before the next look
+    board.rest()
+    watch.look()
+    assert not board.minded
+    watch.look()
+    assert watch.next_look is None

@@ -104,3 +104,12 @@ def test_memory_is_looked_at_after_each_run(app, run, make_lease):
         memory=MemoryLimit(1000, lambda why: None, lambda: looks.append(1) or 0),
     )
     assert len(looks) == 2
+
+
+def test_what_a_slot_has_run_cannot_be_taken_away_and_what_it_has_not_can(app, run, board, make_lease):
+    taken = []
+    app.task(name="unit.hang")(lambda: taken.append(board.withdraw({1, 2, 3})))
+    app.task(name="unit.short")(lambda: None)
+    commits = run(make_lease(task="unit.short", token=1), make_lease(task="unit.hang", token=2))
+    assert taken == [{3}]
+    assert [commit.token for commit in commits] == [1, 2]

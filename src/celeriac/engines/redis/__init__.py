@@ -9,10 +9,10 @@ from celeriac.engines.base import EngineOptions
 from celeriac.exceptions import ConfigError
 
 try:
+    from celeriac.engines.redis import sentinel_urls, urls
     from celeriac.engines.redis.broker import RedisBroker
     from celeriac.engines.redis.client import Client
     from celeriac.engines.redis.results import RedisResults
-    from celeriac.engines.redis.urls import parse
 except ModuleNotFoundError as error:
     if error.name != "hiredis":
         raise
@@ -32,4 +32,5 @@ def open_results(url: str, options: EngineOptions) -> RedisResults:
 
 
 def _client(url: str, options: EngineOptions) -> Client:
-    return Client(parse(url, options.options, options.timeout_s))
+    parse = sentinel_urls.parse if url.partition(":")[0].lower() in sentinel_urls.SCHEMES else urls.parse
+    return Client(parse(url, options.options, options.timeout_s, options.tls))

@@ -14,14 +14,16 @@ import time
 import uuid
 from collections.abc import Callable
 
-from celeriac.engines.redis.connection import Connection
+from celeriac.engines.redis.connection import Connection, check
+from celeriac.engines.redis.sentinel import connect
 from celeriac.engines.redis.urls import Address
-from celeriac.exceptions import OperationalError
+from celeriac.exceptions import BrokerError, OperationalError
 
 __all__ = ["Bell"]
 
 _LOOK_S = 0.1
-_BLOCK_S = 20
+#: Short enough that a connection whose other side is gone is found within ten seconds.
+_BLOCK_S = 5
 
 
 class Bell:
@@ -39,7 +41,7 @@ class Bell:
         os.set_blocking(self._pipe_write, False)
 
     def wait(self, timeout_s: float, look: Callable[[], bool] | None) -> None:
-        """Until rung, woken, `look` finds something, or time; raises `OperationalError` when the server is gone."""
+        """Until rung, woken, `look` finds something, or time; raises `BrokerError` when the server is gone or refuses."""
         end = time.monotonic() + timeout_s
         while True:
             connection = self._listening()
@@ -50,8 +52,12 @@ class Bell:
             events = poll.poll(1000 * (left_s if look is None else min(left_s, _LOOK_S)))
             if events:
                 return self._take(connection, [fd for fd, _ in events])
-            if left_s == 0 or (look is not None and look()):
-                return None
+            try:
+                if left_s == 0 or (look is not None and look()):
+                    return None
+            except BrokerError:
+                self._drop()  # what keeps us from looking keeps the bell from ringing
+                raise
 
     def wake(self) -> None:
         """End the current or else the next wait."""
@@ -79,9 +85,9 @@ class Bell:
             raise OperationalError(f"{self._address} has stopped answering")
         try:
             if self._connection is None:
-                self._connection = Connection(self._address)
+                self._connection = connect(self._address)
             self._connection.send("BLPOP", self._key, _BLOCK_S)
-        except OperationalError:
+        except BrokerError:
             self._drop()
             raise
         self._asked_at = time.monotonic()
@@ -93,8 +99,9 @@ class Bell:
         if connection.fileno() in ready:
             self._asked_at = None
             try:
-                connection.receive()
-            except OperationalError:
+                # Of a server that has become a replica the answer is an error, at once: it must not pass for a ring.
+                check(self._address, connection.receive(), self._key)
+            except BrokerError:
                 self._drop()
                 raise
 

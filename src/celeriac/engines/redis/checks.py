@@ -32,12 +32,18 @@ def warnings(client: Client) -> list[str]:
         )
     if facts.get("aof_enabled") == "0" and not _saves(client):
         found.append("Redis keeps nothing on disk, so a restart of it loses all tasks: set appendonly yes")
+    wanted, connected = client.address.publish_replicas, int(facts.get("connected_slaves", "0"))
+    if connected < wanted:
+        found.append(
+            f"Redis has {connected} connected replicas, so publishing with publish_replicas={wanted} fails: "
+            "see that the replicas are up, or lower publish_replicas"
+        )
     return found
 
 
 def _facts(client: Client) -> dict[str, str]:
     facts: dict[str, str] = {}
-    for section in ("server", "memory", "persistence"):
+    for section in ("server", "memory", "persistence", "replication"):
         for line in client.call("INFO", section).decode().splitlines():
             name, colon, value = line.partition(":")
             if colon:

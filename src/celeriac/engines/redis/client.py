@@ -15,13 +15,17 @@ from typing import Any
 import hiredis
 import msgspec
 
-from celeriac.engines.redis.connection import Connection, check
+from celeriac.crashpoints import reach
+from celeriac.engines.redis.connection import Connection, check, has_moved
+from celeriac.engines.redis.sentinel import connect
 from celeriac.engines.redis.urls import Address
 from celeriac.exceptions import OperationalError
 
-__all__ = ["FIRST_BLOB", "Client"]
+__all__ = ["FIRST_BLOB", "Client", "evaluation"]
 
 FIRST_BLOB = 3
+#: The server says that replicas were too slow up to a tenth of a second late, and its answer must still come in time.
+_ANSWER_S = 0.25
 
 _pack = msgspec.msgpack.Encoder().encode
 _clients: weakref.WeakSet[Client] = weakref.WeakSet()
@@ -40,11 +44,22 @@ class _Scripts(dict[str, tuple[str, bytes]]):
 _scripts = _Scripts()
 
 
+def evaluation(
+    name: str, keys: tuple[str, ...], key_prefix: str, request: tuple[Any, ...], blobs: Sequence[bytes]
+) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """The command that runs a script which the server knows, and the one for a server that does not."""
+    sha, source = _scripts[name]
+    arguments = (len(keys), *keys, key_prefix, _pack(request), *blobs)
+    return ("EVALSHA", sha, *arguments), ("EVAL", source, *arguments)
+
+
 class Client:
     """Borrows connections to callers; at most `max_connections` at a time, kept for the next."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, keys: tuple[str, ...] = ()) -> None:
         self.address = address
+        #: The keys that scripts name; a cluster sees by them where a script belongs.
+        self.keys = keys
         self._reset()
         _clients.add(self)
 
@@ -53,6 +68,8 @@ class Client:
         self._places = threading.BoundedSemaphore(self.address.max_connections)
         #: Grows with `close`: what was lent before is not kept when it comes back.
         self._closed = 0
+        #: Grows with every connection that ended without our closing it, or was too old to be trusted.
+        self.breaks = 0
 
     @contextmanager
     def connection(self) -> Iterator[Connection]:
@@ -64,11 +81,12 @@ class Client:
                 f"{self.address.timeout_s:g} s; raise max_connections"
             )
         try:
-            connection = self._idle_one() or Connection(self.address)
+            connection = self._idle_one() or connect(self.address)
             try:
                 yield connection
             except BaseException:
                 connection.close()
+                self._distrust()
                 raise
             if self._closed == closed:
                 self._idle.append((connection, time.monotonic()))
@@ -90,25 +108,59 @@ class Client:
             if time.monotonic() - since < self.address.trusted_idle_s and not connection.readable(0):
                 return connection
             connection.close()
+            self.breaks += 1
+
+    def _distrust(self) -> None:
+        """Where one connection failed, the others to the same server would, each after a time-out of its own."""
+        self.breaks += 1
+        idle, self._idle = self._idle, []
+        for connection, _ in idle:
+            connection.close()
 
     def call(self, *command: Any) -> Any:
         """One command."""
         with self.connection() as connection:
             connection.send(*command)
-            reply = connection.receive()
+            reply = self._here(connection.receive())
         return check(self.address, reply, command[1] if len(command) > 1 else "")
 
-    def script(self, name: str, *request: Any, blobs: Sequence[bytes] = ()) -> Any:
-        """Run a script of the `lua` folder with a packed request, in which the nth blob stands as `FIRST_BLOB` + n."""
-        sha, source = _scripts[name]
-        arguments = ("0", self.address.key_prefix, _pack(request), *blobs)
+    def script(self, name: str, *request: Any, blobs: Sequence[bytes] = (), confirmed: bool = False) -> Any:
+        """Run a script of the `lua` folder with a packed request, in which the nth blob stands as `FIRST_BLOB` + n.
+
+        With `confirmed` it also waits until `publish_replicas` replicas have what the script wrote; raises
+        `OperationalError` when they have not in time, though the script has run.
+        """
+        by_hash, whole = evaluation(name, self.keys, self.address.key_prefix, request, blobs)
         with self.connection() as connection:
-            connection.send("EVALSHA", sha, *arguments)
+            reach("redis-sending")
+            connection.send(*by_hash)
+            reach("redis-sent")
             reply = connection.receive()
             if isinstance(reply, hiredis.ReplyError) and str(reply).startswith("NOSCRIPT"):
-                connection.send("EVAL", source, *arguments)
+                connection.send(*whole)
                 reply = connection.receive()
+            self._here(reply)
+            if confirmed and self.address.publish_replicas and not isinstance(reply, hiredis.ReplyError):
+                self._wait_for_replicas(connection)
+            reach("redis-answered")
         return check(self.address, reply)
+
+    def _here(self, reply: Any) -> Any:
+        """The reply, unless it says that what we are connected to is not (or no more) what we look for."""
+        if has_moved(reply):
+            check(self.address, reply)  # raises, so that the connection is closed and the next one looks anew
+        return reply
+
+    def _wait_for_replicas(self, connection: Connection) -> None:
+        wanted, within_s = self.address.publish_replicas, max(0.05, self.address.timeout_s - _ANSWER_S)
+        # On this connection: WAIT is about what the connection has written.
+        got = connection.call("WAIT", wanted, int(within_s * 1000))
+        if got < wanted:
+            raise OperationalError(
+                f"{self.address}: {got} of {wanted} replicas (publish_replicas) confirmed the message within "
+                f"{within_s:g} s. It lies on the master alone, and may run or be lost. "
+                "See that the replicas are up, or lower publish_replicas"
+            )
 
     def close(self) -> None:
         """Close what is idle; the next call connects again."""

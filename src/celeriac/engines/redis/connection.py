@@ -7,6 +7,7 @@ unknown, and its late answer must not be taken for another's.
 
 from __future__ import annotations
 
+import re
 import select
 import socket
 import ssl
@@ -16,10 +17,11 @@ from typing import Any
 
 import hiredis
 
+from celeriac.engines.redis.dialing import dial
 from celeriac.engines.redis.urls import Address
 from celeriac.exceptions import BrokerError, ConfigError, OperationalError
 
-__all__ = ["Connection", "check"]
+__all__ = ["Connection", "Redirected", "check", "has_moved"]
 
 _READ_BYTES = 262_144
 #: Answers that mean "not now": the server loads, is full, is a replica, or cannot write its disk.
@@ -34,7 +36,16 @@ _PASSING = (
     "TRYAGAIN",
     "CLUSTERDOWN",
     "STALE",
+    "UNBLOCKED",
+    "ERR max number of clients",
 )
+#: Of these, what another server may not answer: this one has become a replica, or is cut off from its replicas.
+_MOVED = ("READONLY", "MASTERDOWN", "NOREPLICAS", "UNBLOCKED")
+#: Before Redis 7 an error inside a script was wrapped.
+_IN_SCRIPT = re.compile(r"ERR Error running script .*?: -(?=[A-Z]+ )", re.DOTALL)
+#: Seconds of silence before a probe, between probes, and how many; ms until what was sent must be acknowledged.
+#: (TCP_KEEPALIVE is macOS's name of the first, which has none of the last.)
+_KEEPALIVE = {"TCP_KEEPIDLE": 5, "TCP_KEEPALIVE": 5, "TCP_KEEPINTVL": 1, "TCP_KEEPCNT": 4, "TCP_USER_TIMEOUT": 9000}
 #: By Celery's words, and by the numbers of the ssl module's constants.
 _CERTIFICATES = {
     "none": ssl.CERT_NONE,
@@ -44,15 +55,34 @@ _CERTIFICATES = {
     "1": ssl.CERT_OPTIONAL,
     "2": ssl.CERT_REQUIRED,
 }
+#: A script is refused a key in a sentence of its own.
+_REFUSED_IN_SCRIPT = "The user executing the script can't"
 _REFUSED = ("NOAUTH", "WRONGPASS", "NOPERM", "ERR AUTH", "ERR invalid password", "ERR Client sent AUTH")
 
 
-class Connection:
-    """A connected, authenticated socket on the right database. Not thread-safe."""
+class Redirected(OperationalError):
+    """A node of a cluster has done nothing and named the one to ask; `once` while the slot is on its way there."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, text: str) -> None:
+        super().__init__(f"{address}: the slot is served elsewhere ({text})")
+        kind, slot, where = text.split(" ", 2)
+        self.once = kind == "ASK"
+        self.slot = int(slot)
+        self.host, _, port = where.rpartition(":")
+        self.port = int(port)
+
+
+class Connection:
+    """A connected, authenticated socket on the right database. Not thread-safe.
+
+    `greeting` is sent in place of choosing the database, for servers that have none.
+    """
+
+    def __init__(self, address: Address, greeting: tuple[Any, ...] = ()) -> None:
         self._address = address
+        self._greeting = greeting or ("SELECT", address.database)
         self._reader = hiredis.Reader()
+        self._greeted = False
         # One deadline for connecting and greeting, so that a server that accepts and says nothing costs no more.
         deadline = time.monotonic() + address.connect_timeout_s
         tls = None if address.tls is None else _tls_context(address.tls)
@@ -70,6 +100,7 @@ class Connection:
             raise OperationalError(f"{address} cannot be reached: {_reason(error)}. {hint}") from None
         try:
             self._greet(deadline)
+            self._greeted = True
             self._socket.settimeout(address.timeout_s)
         except BaseException:
             self.close()
@@ -77,17 +108,14 @@ class Connection:
 
     def _open(self, deadline: float, tls: ssl.SSLContext | None) -> socket.socket:
         address = self._address
-        if address.path is not None:
-            plain = socket.socket(socket.AF_UNIX)
-        else:
-            plain = socket.create_connection((address.host, address.port), address.connect_timeout_s)
+        local = address.path is not None
+        plain = socket.socket(socket.AF_UNIX) if local else dial(address.host, address.port, deadline)
         try:
             plain.settimeout(_left_s(deadline))
             if address.path is not None:
                 plain.connect(address.path)
             else:
-                plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                plain.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+                _watch_over(plain)
             return plain if tls is None else tls.wrap_socket(plain, server_hostname=address.host)
         except BaseException:
             plain.close()
@@ -98,7 +126,7 @@ class Connection:
         commands: list[tuple[Any, ...]] = []
         if address.password is not None:
             commands.append(("AUTH", *([address.username] if address.username else []), address.password))
-        commands.append(("SELECT", address.database))
+        commands.append(self._greeting)
         if address.client_name:
             commands.append(("CLIENT", "SETNAME", address.client_name))
         self._socket.settimeout(_left_s(deadline))
@@ -171,14 +199,22 @@ class Connection:
 
     def _lost(self, error: OSError | hiredis.ProtocolError | None) -> OperationalError:
         self.shut_down()  # its owner closes it: another thread may be polling this file number
-        return OperationalError(f"the connection to {self._address} was lost: {_reason(error)}")
+        what = f"the connection to {self._address} was lost: {_reason(error)}"
+        # The server looks at our certificate when we think that the handshake is over.
+        if self._address.tls is not None and not self._greeted and not isinstance(error, TimeoutError):
+            what += (
+                ". If the server asks for a certificate of ours: does it trust the one in ssl_certfile?"
+                if self._address.tls.get("ssl_certfile")
+                else ". If the server asks for a certificate of ours, name its files in ssl_certfile and ssl_keyfile"
+            )
+        return OperationalError(what)
 
 
 def check(address: Address, reply: Any, key: Any = "a key") -> Any:
     """The reply to a command on `key`, unless it is an error: then that is raised, as what it means for the caller."""
     if not isinstance(reply, hiredis.ReplyError):
         return reply
-    text = str(reply)
+    text = _text(reply)
     if text.startswith("WRONGKEY"):
         what = text.removeprefix("WRONGKEY ")
         raise BrokerError(f"{address}: key {what}. Something else writes under our names; rename or delete that key")
@@ -186,13 +222,24 @@ def check(address: Address, reply: Any, key: Any = "a key") -> Any:
         raise BrokerError(
             f"{address}: {key} is of another type than ours. Something else writes under our names ({text})"
         )
-    if text.startswith(_REFUSED):
+    if text.startswith(_REFUSED) or _REFUSED_IN_SCRIPT in text:
         raise BrokerError(
-            f"{address} refuses us: {text}. Check user and password in the URL, and the user's permissions"
+            f"{address} refuses us: {text.rstrip('.')}. Check user and password in the URL, and the user's permissions"
         )
+    if text.startswith(("MOVED ", "ASK ")):
+        raise Redirected(address, text)
     if text.startswith(_PASSING):
         raise OperationalError(f"{address} cannot do it now: {text}")
     raise BrokerError(f"{address}: {text}")
+
+
+def has_moved(reply: Any) -> bool:
+    """Whether the answer says that this is not, or no more, the server to write to."""
+    return isinstance(reply, hiredis.ReplyError) and _text(reply).startswith(_MOVED)
+
+
+def _text(error: hiredis.ReplyError) -> str:
+    return _IN_SCRIPT.sub("", str(error), count=1)
 
 
 def _tls_context(options: Any) -> ssl.SSLContext:
@@ -211,6 +258,15 @@ def _tls_context(options: Any) -> ssl.SSLContext:
     except OSError as error:
         raise ConfigError(f"the TLS files of the redis URL cannot be used: {error}") from None
     return context
+
+
+def _watch_over(plain: socket.socket) -> None:
+    """Have the kernel end a connection whose other side is gone, also one on which we only listen."""
+    plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    plain.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEPALIVE.items():
+        if hasattr(socket, name):
+            plain.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def _left_s(deadline: float) -> float:

@@ -9,9 +9,9 @@ from celeriac.engines.base import Record
 from celeriac.engines.redis.client import FIRST_BLOB, Client
 from celeriac.engines.redis.subscriber import Subscriber
 
-__all__ = ["RedisResults", "key_prefix"]
+__all__ = ["META", "RedisResults", "key_prefix", "ttl_ms"]
 
-_META = "celery-task-meta-"
+META = "celery-task-meta-"
 
 
 class RedisResults:
@@ -27,7 +27,7 @@ class RedisResults:
 
     def key(self, task_id: str) -> str:
         """Where a task's document lies; also its channel."""
-        return f"{self._prefix}{_META}{task_id}"
+        return f"{self._prefix}{META}{task_id}"
 
     def _fence_key(self, task_id: str) -> str:
         return f"{self._prefix}celeriac:fence:{task_id}"
@@ -59,6 +59,9 @@ class RedisResults:
     def forget(self, task_ids: Collection[str]) -> None:
         if task_ids:
             self.client.call("DEL", *map(self.key, task_ids), *map(self._fence_key, task_ids))
+
+    def discard(self, task_id: str, body: bytes) -> None:
+        self.client.script("discard", self.key(task_id), self._fence_key(task_id), FIRST_BLOB, blobs=[body])
 
     def close(self) -> None:
         self._subscriber.close()

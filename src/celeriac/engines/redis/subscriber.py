@@ -14,12 +14,16 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from celeriac.engines.redis.connection import Connection
+from celeriac.engines.redis.connection import Connection, check
+from celeriac.engines.redis.sentinel import connect
 from celeriac.engines.redis.urls import Address
 from celeriac.exceptions import BrokerError, OperationalError
 from celeriac.retries import Backoff
 
 __all__ = ["Subscriber"]
+
+#: After so long a silence the server is asked whether it is there.
+_QUIET_S = 3.0
 
 _subscribers: weakref.WeakSet[Subscriber] = weakref.WeakSet()
 
@@ -37,7 +41,7 @@ class Subscriber:
 
     def __init__(self, address: Address) -> None:
         self._address = address
-        self._backoff = Backoff()
+        self._backoff = Backoff(longest_s=1.0)
         self._reset()
         _subscribers.add(self)
 
@@ -47,6 +51,8 @@ class Subscriber:
         self._connection: Connection | None = None
         self._thread: threading.Thread | None = None
         self._closed = threading.Event()
+        #: Why the connection was lost last.
+        self._trouble: BrokerError | None = None
 
     def add(self, name: str, callback: Callable[[], None]) -> None:
         """Call back for this channel from now on; returns when the server listens. Raises `OperationalError`."""
@@ -63,6 +69,9 @@ class Subscriber:
                 self._thread.start()
         if not channel.live.wait(self._address.timeout_s):
             self.remove(name, callback)
+            trouble = self._trouble
+            if trouble is not None:
+                raise type(trouble)(*trouble.args)
             raise OperationalError(f"{self._address} did not answer within {self._address.timeout_s:g} s")
 
     def remove(self, name: str, callback: Callable[[], None]) -> None:
@@ -103,7 +112,8 @@ class Subscriber:
                 connection = self._connect(closed)
                 attempt = 0
                 self._hear(connection, closed)
-            except BrokerError:
+            except BrokerError as error:
+                self._trouble = error
                 attempt += 1
             with self._lock:
                 # Nobody sends on it any more, so it can be closed.
@@ -117,7 +127,7 @@ class Subscriber:
             closed.wait(self._backoff.delay_s(max(1, attempt), random.uniform))
 
     def _connect(self, closed: threading.Event) -> Connection:
-        connection = Connection(self._address)
+        connection = self._open()
         try:
             with self._lock:
                 if not closed.is_set():
@@ -129,10 +139,13 @@ class Subscriber:
             raise
         return connection
 
+    def _open(self) -> Connection:
+        return connect(self._address)
+
     def _hear(self, connection: Connection, closed: threading.Event) -> None:
         asked = False
         while not closed.is_set():
-            if not connection.readable(self._address.timeout_s):
+            if not connection.readable(self._address.timeout_s if asked else _QUIET_S):
                 if asked:
                     raise OperationalError("no answer")  # half-open: the other end is gone and nobody told us
                 with self._lock:
@@ -140,7 +153,7 @@ class Subscriber:
                 asked = True
                 continue
             asked = False
-            message = connection.receive()
+            message = check(self._address, connection.receive(), "a channel")
             if isinstance(message, list) and len(message) == 3 and isinstance(message[1], bytes):
                 self._notify(message[1].decode("utf-8", "replace"), confirmed=message[0] == b"subscribe")
 
@@ -152,6 +165,7 @@ class Subscriber:
                 return
             if confirmed:
                 channel.live.set()
+                self._trouble = None
             callbacks = list(channel.callbacks)
         for callback in callbacks:
             callback()

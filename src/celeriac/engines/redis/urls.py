@@ -13,7 +13,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from celeriac.exceptions import ConfigError
 
-__all__ = ["SCHEMES", "Address", "parse"]
+__all__ = ["SCHEMES", "Address", "Sentinels", "number", "parse", "query_options", "split", "whole"]
 
 SCHEMES = frozenset({"redis", "rediss", "unix", "redis+socket", "valkey", "valkeys", "valkey+socket"})
 _TLS = frozenset({"rediss", "valkeys"})
@@ -22,7 +22,7 @@ _SOCKET = frozenset({"unix", "redis+socket", "valkey+socket"})
 #: Options that change what we do.
 _ACTED_ON = frozenset(
     {"global_keyprefix", "socket_timeout", "socket_connect_timeout", "health_check_interval", "max_connections"}
-    | {"client_name", "db", "virtual_host", "visibility_timeout"}
+    | {"client_name", "db", "virtual_host", "visibility_timeout", "publish_replicas"}
     | {"ssl_cert_reqs", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname", "ssl_keyfile_password"}
 )
 #: Celery's options for things that work differently here, accepted and without effect.
@@ -39,6 +39,16 @@ _WITHOUT_EFFECT = frozenset(
     | {"socket_keepalive", "socket_keepalive_options", "retry_on_timeout", "body_encoding", "deadletter_queue"}
     | {"max_retries", "interval_start", "interval_step", "interval_max", "retry_policy"}
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Sentinels:
+    """Who knows where the master is, and the name by which they know it."""
+
+    master_name: str
+    sentinels: tuple[Address, ...]
+    #: A sentinel that sees fewer others is not believed (Celery's `min_other_sentinels`).
+    least_others: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +71,16 @@ class Address:
     trusted_idle_s: float = 25.0
     #: For how long a peer's unacknowledged message is left alone (Celery's `visibility_timeout`).
     visibility_timeout_s: float = 3600.0
+    #: How many replicas must have a message before its publish returns.
+    publish_replicas: int = 0
+    #: They are asked where the server is; host and port then mean nothing.
+    sentinels: Sentinels | None = None
 
     def __str__(self) -> str:
         user = f"{self.username or ''}{':********' if self.password else ''}@" if self.username or self.password else ""
+        if self.sentinels is not None:
+            hosts = ";".join(f"{sentinel.host}:{sentinel.port}" for sentinel in self.sentinels.sentinels)
+            return f"sentinel://{user}{hosts}/{self.database}?master_name={self.sentinels.master_name}"
         if self.path is not None:
             return f"unix://{user}{self.path}?db={self.database}"
         return f"{'redis' if self.tls is None else 'rediss'}://{user}{self.host}:{self.port}/{self.database}"
@@ -71,14 +88,20 @@ class Address:
     @property
     def server(self) -> str:
         """The server without the database, for comparing addresses."""
+        if self.sentinels is not None:
+            hosts = sorted(f"{sentinel.host}:{sentinel.port}" for sentinel in self.sentinels.sentinels)
+            return f"{self.sentinels.master_name} of {';'.join(hosts)}"
         return self.path if self.path is not None else f"{self.host}:{self.port}"
 
 
-def parse(url: str, options: Mapping[str, Any], timeout_s: float) -> Address:
-    """The address that a URL and options name; raises `ConfigError` naming what is wrong."""
-    parts = _split(url)
+def parse(url: str, options: Mapping[str, Any], timeout_s: float, tls: Mapping[str, Any] | None = None) -> Address:
+    """The address that a URL and options name; raises `ConfigError` naming what is wrong.
+
+    `tls` are TLS options from outside of the URL (`broker_use_ssl`): given, they ask for TLS whatever the scheme.
+    """
+    parts = split(url)
     scheme = parts.scheme.lower()
-    given = {**_options(parts.query), **options}
+    given = {**query_options(parts.query), **options, **(tls or {})}
     unknown = given.keys() - _ACTED_ON - _WITHOUT_EFFECT
     if unknown:
         raise ConfigError(f"redis has no option {', '.join(sorted(unknown))}; it knows {', '.join(sorted(_ACTED_ON))}")
@@ -91,21 +114,26 @@ def parse(url: str, options: Mapping[str, Any], timeout_s: float) -> Address:
         host=parts.hostname or "localhost",
         port=port,
         path=socket_path,
-        database=_whole("db", str(database).strip("/"), 0),
+        database=whole("db", str(database).strip("/"), 0),
         username=unquote(parts.username) if parts.username else None,
         password=unquote(parts.password) if parts.password else None,
-        tls={name: str(value) for name, value in given.items() if name.startswith("ssl_")} if scheme in _TLS else None,
+        tls=_tls(given) if scheme in _TLS or tls is not None else None,
         key_prefix=str(given.get("global_keyprefix", "")),
-        timeout_s=_number("socket_timeout", given.get("socket_timeout") or timeout_s),
-        connect_timeout_s=_number("socket_connect_timeout", given.get("socket_connect_timeout") or timeout_s),
+        timeout_s=number("socket_timeout", given.get("socket_timeout") or timeout_s),
+        connect_timeout_s=number("socket_connect_timeout", given.get("socket_connect_timeout") or timeout_s),
         client_name=given.get("client_name"),
-        max_connections=_whole("max_connections", given.get("max_connections") or 10, 1),
-        trusted_idle_s=_number("health_check_interval", given.get("health_check_interval") or 25),
-        visibility_timeout_s=_number("visibility_timeout", given.get("visibility_timeout") or 3600),
+        max_connections=whole("max_connections", given.get("max_connections") or 10, 1),
+        trusted_idle_s=number("health_check_interval", given.get("health_check_interval") or 25),
+        publish_replicas=whole("publish_replicas", given.get("publish_replicas") or 0, 0),
+        visibility_timeout_s=number("visibility_timeout", given.get("visibility_timeout") or 3600),
     )
 
 
-def _split(url: str) -> SplitResult:
+def _tls(given: Mapping[str, Any]) -> dict[str, str]:
+    return {name: str(value) for name, value in given.items() if name.startswith("ssl_") and value is not None}
+
+
+def split(url: str) -> SplitResult:
     """The parts of the URL. What is wrong is said without showing any of it: it may be a piece of the password."""
     try:
         parts = urlsplit(url)
@@ -125,7 +153,7 @@ def _split(url: str) -> SplitResult:
     return parts
 
 
-def _options(query: str) -> dict[str, str]:
+def query_options(query: str) -> dict[str, str]:
     try:
         return dict(parse_qsl(query, strict_parsing=True)) if query else {}
     except ValueError:
@@ -134,7 +162,7 @@ def _options(query: str) -> dict[str, str]:
         ) from None
 
 
-def _number(name: str, value: Any) -> float:
+def number(name: str, value: Any) -> float:
     try:
         number = float(value)
     except (TypeError, ValueError):
@@ -144,7 +172,7 @@ def _number(name: str, value: Any) -> float:
     return number
 
 
-def _whole(name: str, value: Any, least: int) -> int:
+def whole(name: str, value: Any, least: int) -> int:
     try:
         number = int(value)
     except (TypeError, ValueError):

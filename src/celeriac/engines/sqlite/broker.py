@@ -13,10 +13,12 @@ import sqlite3
 import threading
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 from celeriac import messages
+from celeriac.crashpoints import reach
 from celeriac.engines.base import (
     Ack,
     Bury,
@@ -31,16 +33,22 @@ from celeriac.engines.base import (
     Owner,
     QueueState,
     Receipt,
+    Record,
     Requeue,
     ResultStore,
+    Revocation,
+    Revoked,
+    Waiting,
 )
-from celeriac.engines.sqlite import results
+from celeriac.engines.sqlite import results, revoking, waiting
 from celeriac.engines.sqlite.database import Database
 from celeriac.engines.sqlite.doorbell import Doorbell, ring, sweep
 from celeriac.engines.sqlite.liveness import NodeLocks
+from celeriac.engines.sqlite.logwatch import LogWatch
 from celeriac.engines.sqlite.queries import statements
-from celeriac.exceptions import BrokerError
+from celeriac.exceptions import BrokerError, OperationalError
 from celeriac.messages import Malformed, Message, Outgoing
+from celeriac.past import NO_PAST, Past
 
 __all__ = ["SQLiteBroker"]
 
@@ -53,8 +61,11 @@ _INSPECT = statements("inspect")
 #: Bounds on what one transaction does, so that other writers wait milliseconds and not seconds.
 _MOST_PROMOTED = 500
 _MOST_EXPIRED = 1000
+_MOST_TRIMMED = 1000
 _MOST_CLAIMED_BYTES = 8_000_000
 _RECEIPT_MEMORY_S = 86_400.0
+#: Above every id of a dead letter.
+_NEWEST = 2**63 - 1
 
 
 class SQLiteBroker:
@@ -67,6 +78,7 @@ class SQLiteBroker:
         self._bell: Doorbell | None = None
         self._hanging = threading.Lock()
         self._parked: str | None = None
+        self._log_watch = LogWatch(database)
         database.after_fork(self._after_fork)
 
     def describe(self) -> str:
@@ -145,8 +157,10 @@ class SQLiteBroker:
             case Ack():
                 connection.execute(_SETTLE["end_lease"], (commit.token,))
                 connection.execute(_SETTLE["delete_message"], (message_id,))
-            case Requeue(delay_s, counted):
+            case Requeue(delay_s, counted, past):
                 connection.execute(_SETTLE["end_lease"], (commit.token,))
+                if past is not None:
+                    connection.execute(_SETTLE["tell"], (message_id, past.encode()))
                 so_far = deliveries if counted else deliveries - 1
                 if delay_s > 0:
                     due = time.time() + delay_s
@@ -178,13 +192,15 @@ class SQLiteBroker:
     def _claim(
         self, connection: sqlite3.Connection, owner: Owner, claim: Claim, came: Counter[str]
     ) -> tuple[tuple[Lease, ...], float | None]:
+        if connection.execute(_CLAIM["registered"], (owner.node,)).fetchone() is None:
+            return (), None
         now = time.time()
         self._promote(connection, now)
         paused = {queue for (queue,) in connection.execute(_CLAIM["paused"])}
         queues = [queue for queue in claim.queues if queue not in paused]
         leases = tuple(self._take(connection, owner, queues, claim.limit))
         if not leases and claim.park:
-            self._parked = self._claim_bell().path
+            self._parked = self._claim_bell().address
             # Also on paused queues: whoever resumes one wakes who waits for it.
             for queue in claim.queues:
                 connection.execute(_CLAIM["park"], (queue, self._parked))
@@ -208,6 +224,7 @@ class SQLiteBroker:
         ).fetchall():
             connection.execute(_CLAIM["promote"], (due, message_id))
             connection.execute(_PUBLISH["ready"], (queue, priority, message_id, deliveries, begun, published))
+            reach("sqlite-promoted")
 
     def _take(self, connection: sqlite3.Connection, owner: Owner, queues: Sequence[str], limit: int) -> Iterable[Lease]:
         """Lend the next messages: lowest priority number first, then oldest, over all queues."""
@@ -220,6 +237,7 @@ class SQLiteBroker:
             return []
         chosen = list(_without_suspects(itertools.islice(heapq.merge(*heads), limit)))
         token = self._reserve_tokens(connection, len(chosen))
+        (any_past,) = connection.execute(_CLAIM["any_past"]).fetchone()
         leases: list[Lease] = []
         size = 0
         for priority, message_id, queue, deliveries, begun, published in chosen:
@@ -230,9 +248,15 @@ class SQLiteBroker:
             connection.execute(_CLAIM["take"], (queue, priority, message_id))
             row = (token, message_id, queue, priority, deliveries + 1, begun, published, owner.node, owner.child)
             connection.execute(_CLAIM["lend"], row)
-            leases.append(Lease(token, queue, messages.decode(raw), deliveries + 1, bool(begun)))
+            past = self._past(connection, message_id) if any_past else NO_PAST
+            leases.append(Lease(token, queue, messages.decode(raw), deliveries + 1, bool(begun), None, past))
             token += 1
-        return leases
+        revoked = revoking.among(connection, [lease.message.id for lease in leases])
+        return [replace(lease, revoked=True) if lease.message.id in revoked else lease for lease in leases]
+
+    def _past(self, connection: sqlite3.Connection, message_id: int) -> Past:
+        row = connection.execute(_CLAIM["past"], (message_id,)).fetchone()
+        return NO_PAST if row is None else Past.decode(row[0])
 
     def _reserve_tokens(self, connection: sqlite3.Connection, count: int) -> int:
         connection.execute(_CLAIM["tokens"], (count,))
@@ -250,13 +274,19 @@ class SQLiteBroker:
         self._claim_bell().wait(timeout_s)
 
     def wake(self) -> None:
-        self._claim_bell().wake()
+        try:
+            self._claim_bell().wake()
+        except OperationalError:
+            pass  # then nobody waits on it either
 
     def _claim_bell(self) -> Doorbell:
         # Locked: the waiter and who wakes it may both be first, and must not hang up two bells.
         with self._hanging:
             if self._bell is None:
-                self._bell = Doorbell(self.database.side_folder("bells"))
+                try:
+                    self._bell = Doorbell(self.database.side_folder("bells"))
+                except OSError as error:  # a full disk, say
+                    raise OperationalError(f"{self.describe()}: no pipe can be made to be woken by: {error}") from error
             return self._bell
 
     def _waiting(self, connection: sqlite3.Connection, came: Counter[str]) -> list[str]:
@@ -269,21 +299,25 @@ class SQLiteBroker:
         return chosen
 
     def _ring(self, bells: Sequence[str]) -> None:
-        if not [bell for bell in bells if not ring(bell)]:
+        if not bells:
+            return
+        folder = self.database.side_folder("bells")
+        if not [bell for bell in bells if not ring(folder, bell)]:
             return
         # Some waiter had died. Its message must not wait for the next poll while others sleep: ring whoever is left.
         with self.database.write(durable=False) as connection:
             ready = {queue: count for queue, count, _ in connection.execute(_INSPECT["ready"])}
             others = self._waiting(connection, Counter(ready))
         for bell in others:
-            ring(bell)
+            ring(folder, bell)
 
     # ── nodes ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def register(self, node: Node) -> None:
         now = time.time()
         with self.database.write() as connection:
-            self._locks.hold(node.id)
+            with self._lock_errors():
+                self._locks.hold(node.id)
             queues = json.dumps(node.queues)
             row = (node.id, node.name, node.host, node.pid, node.pool, node.concurrency, queues, now, now)
             connection.execute(_RECOVER["register"], row)
@@ -294,17 +328,37 @@ class SQLiteBroker:
             known = connection.execute(_RECOVER["renew"], (now, node_id)).rowcount > 0
             connection.execute(_PUBLISH["forget_producers"], (now - _RECEIPT_MEMORY_S,))
             results.expire(connection, _MOST_EXPIRED)
+            revoking.expire(connection)
+        with self._lock_errors():
+            self._locks.keep(node_id)
+        self._locks.sweep()
         sweep(self.database.side_folder("bells"))
+        self._log_watch.look()
         return known
+
+    @contextmanager
+    def _lock_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:  # a full disk, or too many open files
+            raise OperationalError(
+                f"{self.describe()}: the lock files of its workers cannot be used: {error}"
+            ) from error
 
     def unregister(self, node_id: str) -> None:
         with self.database.write(durable=False) as connection:
             connection.execute(_RECOVER["unregister"], (node_id,))
         self._locks.release(node_id)
 
-    def seize(self, lost: Owner, by: Owner) -> list[Lease]:
+    def holders(self, node_id: str) -> frozenset[int]:
+        with self.database.read() as connection:
+            return frozenset(child for (child,) in connection.execute(_RECOVER["holders"], (node_id,)))
+
+    def seize(self, lost: Owner, by: Owner, only: Collection[int] | None = None) -> list[Lease]:
         with self.database.write(durable=False) as connection:
             rows = connection.execute(_RECOVER["held_by_child"], (lost.node, lost.child)).fetchall()
+            if only is not None:
+                rows = [row for row in rows if row[0] in only]
             return self._seize(connection, rows, by)
 
     def recover(self, by: Owner) -> list[Lease]:
@@ -326,10 +380,14 @@ class SQLiteBroker:
     def _dead_among(self, connection: sqlite3.Connection, own: str) -> list[str]:
         known = {row[0] for row in connection.execute(_RECOVER["nodes"])}
         known.update(node_id for (node_id,) in connection.execute(_RECOVER["owners"]))
-        return [node_id for node_id in sorted(known - {own}) if not self._locks.alive(node_id)]
+        with self._lock_errors():
+            return [node_id for node_id in sorted(known - {own}) if not self._locks.alive(node_id)]
 
     def _seize(
-        self, connection: sqlite3.Connection, rows: Sequence[tuple[int, str, int, int, int | None, bytes]], by: Owner
+        self,
+        connection: sqlite3.Connection,
+        rows: Sequence[tuple[int, str, int, int, int | None, bytes, str]],
+        by: Owner,
     ) -> list[Lease]:
         leases = []
         for token, row in enumerate(rows, self._reserve_tokens(connection, len(rows))):
@@ -394,12 +452,13 @@ class SQLiteBroker:
             ready = connection.execute(_INSPECT["purge_ready"], (queue,)).rowcount
             return ready + connection.execute(_INSPECT["purge_delayed"], (queue,)).rowcount
 
-    def dead(self, queue: str | None = None, limit: int = 100) -> list[DeadLetter]:
+    def dead(self, queue: str | None = None, limit: int = 100, after: DeadLetter | None = None) -> list[DeadLetter]:
+        before = _NEWEST if after is None else after.id
         with self.database.read() as connection:
             if queue is None:
-                rows = connection.execute(_INSPECT["letters"], (limit,)).fetchall()
+                rows = connection.execute(_INSPECT["letters"], (before, limit)).fetchall()
             else:
-                rows = connection.execute(_INSPECT["letters_of_queue"], (queue, limit)).fetchall()
+                rows = connection.execute(_INSPECT["letters_of_queue"], (queue, before, limit)).fetchall()
         return [DeadLetter(*row) for row in rows]
 
     def find_dead(self, letter_id: int) -> DeadLetter | None:
@@ -420,9 +479,66 @@ class SQLiteBroker:
             return connection.executemany(_INSPECT["drop_letter"], [(number,) for number in letter_ids]).rowcount
 
     def trim_dead(self, max_age_s: float, max_size: int) -> int:
+        before, trimmed = time.time() - max_age_s, 0
+        while (count := self._trim_some(before, max_size)) > 0:
+            trimmed += count
+        return trimmed
+
+    def _trim_some(self, before: float, max_size: int) -> int:
         with self.database.write(durable=False) as connection:
-            old = connection.execute(_INSPECT["trim_by_age"], (time.time() - max_age_s,)).rowcount
-            return old + connection.execute(_INSPECT["trim_by_size"], (max_size,)).rowcount
+            count = connection.execute(_INSPECT["trim_by_age"], (before, _MOST_TRIMMED)).rowcount
+            count += connection.execute(_INSPECT["trim_by_size"], (max_size, _MOST_TRIMMED)).rowcount
+            if count:
+                connection.execute(_INSPECT["count_trimmed"], (count,))
+            return count
+
+    def dead_trimmed(self) -> int:
+        with self.database.read() as connection:
+            row = connection.execute(_INSPECT["trimmed"]).fetchone()
+        return 0 if row is None else int(row[0])
+
+    # ── revoked and delayed ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def revoke(self, revocations: Sequence[Revocation]) -> int:
+        with self.database.write() as connection:
+            revoking.revoke(connection, revocations)
+            return self._reserve_tokens(connection, 1)
+
+    def unrevoke(self, task_ids: Collection[str]) -> int:
+        with self.database.write() as connection:
+            return revoking.unrevoke(connection, task_ids)
+
+    def revocations(self, limit: int = 100) -> list[Revocation]:
+        with self.database.read() as connection:
+            return revoking.revocations(connection, limit)
+
+    def revoked(self, node_id: str, since: int) -> Revoked:
+        with self.database.read() as connection:
+            return revoking.held(connection, node_id, since)
+
+    def search(self, task_ids: Collection[str]) -> Iterator[list[Waiting]]:
+        return waiting.search(self.database.read, task_ids)
+
+    def withdraw(self, found: Sequence[tuple[Waiting, Record | None]]) -> list[bool]:
+        with self.database.write() as connection:
+            taken = [waiting.take_out(connection, item) for item, _ in found]
+            records = [record for (_, record), done in zip(found, taken, strict=True) if done and record is not None]
+            results.store_records(connection, records)
+            watching = results.watchers(connection, [record.task_id for record in records])
+        results.ring_watchers(self.database, watching)
+        return taken
+
+    def delayed(self, queue: str | None = None, limit: int = 100) -> list[Waiting]:
+        with self.database.read() as connection:
+            return waiting.delayed(connection, queue, limit)
+
+    def hasten(self, delayed: Sequence[tuple[Waiting, Outgoing]]) -> list[bool]:
+        with self.database.write() as connection:
+            done = [waiting.hasten(connection, *item) for item in delayed]
+            came = Counter(item.queue for (item, _), moved in zip(delayed, done, strict=True) if moved)
+            bells = self._waiting(connection, came)
+        self._ring(bells)
+        return done
 
     def hand_back(self, *, dead: bool = True) -> int:
         raise BrokerError(
@@ -444,8 +560,10 @@ class SQLiteBroker:
             bell.abandon()
 
 
-def _lease(token: int, queue: str, deliveries: int, begun: int, previous: int | None, raw: bytes) -> Lease:
-    return Lease(token, queue, messages.decode(raw), deliveries, bool(begun), previous)
+def _lease(
+    token: int, queue: str, deliveries: int, begun: int, previous: int | None, raw: bytes, told: str | None
+) -> Lease:
+    return Lease(token, queue, messages.decode(raw), deliveries, bool(begun), previous, Past.decode(told))
 
 
 def _writable(text: str) -> str:

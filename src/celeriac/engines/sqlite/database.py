@@ -7,6 +7,8 @@ single writers starve (ARCHITECTURE.md has the figures).
 
 from __future__ import annotations
 
+import errno
+import logging
 import os
 import random
 import shutil
@@ -20,17 +22,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from celeriac.engines.sqlite.location import HOME_FOLDER, Location, network_file_system
-from celeriac.engines.sqlite.queries import SCHEMA
+from celeriac.crashpoints import reach
+from celeriac.engines.sqlite import schema
+from celeriac.engines.sqlite.location import HOME_FOLDER, Location, is_mount_point, network_file_system
 from celeriac.exceptions import BrokerError, ConfigError, OperationalError
 
-__all__ = ["Database"]
+__all__ = ["USUAL_LOG_BYTES", "Database"]
 
-APPLICATION_ID = 0x63656C72  # "celr"; kept in the file's header, so that a stranger's database is told apart
-SCHEMA_VERSION = 1
+_FULL = "the disk is full; nothing was written. Make room and try again"
 _RETRY_BETWEEN_S = (0.0001, 0.0008)
 
+#: To this size the log is cut when it starts anew. It grows beyond while somebody reads on in the past.
+USUAL_LOG_BYTES = 64 * 1024 * 1024
+
 T = TypeVar("T")
+
+logger = logging.getLogger("celeriac.sqlite")
 
 _open_databases: weakref.WeakSet[Database] = weakref.WeakSet()
 _inherited: list[sqlite3.Connection] = []
@@ -50,6 +57,7 @@ class Database:
         self._mutex = threading.Lock()
         self._connection: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
+        self._version = 0
         self._owner_pid = os.getpid()
         self._scratch: Path | None = None
         self._fork_hooks: list[Callable[[], None]] = []
@@ -62,7 +70,9 @@ class Database:
     def side_folder(self, name: str) -> Path:
         """A folder that belongs to this store: beside its file, or temporary for a store in memory."""
         if self.location.path is not None:
-            return self.location.path.with_name(f"{self.location.path.name}-{name}")
+            # Links to the file lead to the same folder, as with SQLite's log, or its workers would not see each other.
+            path = os.path.realpath(self.location.path)
+            return Path(f"{path}-{name}")
         if self._scratch is None:
             self._scratch = Path(tempfile.mkdtemp(prefix="celeriac-"))
             self._clear_scratch = weakref.finalize(self, _remove_folder, self._scratch, os.getpid())
@@ -85,8 +95,11 @@ class Database:
                 if self.location.synchronous == "full":
                     connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
                 self._until(deadline, lambda: connection.execute("BEGIN IMMEDIATE"))
+                self._recheck(connection)
                 yield connection
+                reach("sqlite-committing")
                 connection.execute("COMMIT")
+                reach("sqlite-committed")
             except sqlite3.Error as error:
                 raise self._explained(error) from error
             finally:
@@ -100,12 +113,19 @@ class Database:
             try:
                 connection.execute("BEGIN")
                 # What takes the snapshot; another process that repairs the log after a crash may be in the way.
-                self._until(deadline, lambda: connection.execute("SELECT value FROM counters").fetchone())
+                self._until(deadline, lambda: self._recheck(connection))
                 yield connection
             except sqlite3.Error as error:
                 raise self._explained(error) from error
             finally:
                 self._end(connection)
+
+    def log_bytes(self) -> int:
+        """How long the write-ahead log is now."""
+        try:
+            return os.stat(f"{os.path.realpath(self.location.path)}-wal").st_size if self.location.path else 0
+        except OSError:
+            return 0
 
     def close(self) -> None:
         """Close the connection; the next use opens it again. A store in memory is gone."""
@@ -135,7 +155,8 @@ class Database:
                     ":memory: serves one process, and this is another one (forked): use a file, or -P solo for the worker"
                 )
         elif self._connection is not None and self._identity != _identity(path):
-            # The file was deleted or replaced under us: what we would write now, nobody would ever read.
+            # What we would write to the old one now, nobody would ever read.
+            logger.warning("%s was deleted or replaced; going on with the new one", self)
             self._disconnect()
         if self._connection is None:
             self._connection = self._connect(deadline)
@@ -167,33 +188,20 @@ class Database:
         return connection
 
     def _install(self, connection: sqlite3.Connection) -> None:
-        """Check that this is a store, and make one of an empty file. Safe when several processes do it at once."""
-        application_id, version, tables = _header(connection)
-        if application_id not in (0, APPLICATION_ID) or (application_id == 0 and tables):
-            raise BrokerError(
-                f"{self} is a database of something else, not a celeriac store; it was left alone. "
-                "Name another file in broker_url, or move this one away"
-            )
-        if version > SCHEMA_VERSION:
-            raise BrokerError(
-                f"{self} was made by a newer celeriac (schema {version}; this one knows {SCHEMA_VERSION}): upgrade it"
-            )
+        """Check that this is a store, and make one of an empty file or of an older one."""
+        version = schema.check(connection, str(self))
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute(f"PRAGMA synchronous={self.location.synchronous.upper()}")
         connection.execute("PRAGMA temp_store=MEMORY")
-        connection.execute("PRAGMA journal_size_limit=67108864")
-        if version == 0:
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                if _header(connection)[1] == 0:
-                    for statement in SCHEMA.split(";\n"):
-                        connection.execute(statement)
-                    connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
-                    connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
-                connection.execute("COMMIT")
-            finally:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
+        connection.execute(f"PRAGMA journal_size_limit={USUAL_LOG_BYTES}")
+        self._version = version if version >= schema.VERSION else schema.make(connection, str(self))
+
+    def _recheck(self, connection: sqlite3.Connection) -> None:
+        try:
+            self._version = schema.recheck(connection, self._version, str(self))
+        except OperationalError:
+            self._identity = None  # the next call opens it again, and brings it up to date
+            raise
 
     def _prepare_file(self, path: Path) -> None:
         remedy = "Set CELERIAC_HOME to a folder on a local disk that you may write to, or name a file in broker_url"
@@ -202,11 +210,17 @@ class Database:
                 path.parent.mkdir(parents=True, exist_ok=True, mode=0o700 if path.parent.name == HOME_FOLDER else 0o777)
             if path.parent.name == HOME_FOLDER and not (path.parent / ".gitignore").exists():
                 (path.parent / ".gitignore").write_text("*\n")
-            file_system = network_file_system(path.parent.resolve(), _mount_table())
+            mounts = _mount_table()
+            file_system = network_file_system(path.parent.resolve(), mounts)
             if file_system is not None:
                 raise ConfigError(
                     f"{path} lies on a network file system ({file_system}), where SQLite's locks do not hold and tasks "
                     f"would be lost. {remedy}"
+                )
+            if is_mount_point(Path(os.path.realpath(path)), mounts):
+                raise ConfigError(
+                    f"{path} is mounted alone, without its folder, where its log lies: what one container writes the "
+                    "others would not see. Mount the folder"
                 )
             _create(path)
             if path.is_dir():
@@ -214,6 +228,8 @@ class Database:
             if not os.access(path, os.R_OK | os.W_OK):
                 raise BrokerError(f"{path} cannot be written: it is read-only or belongs to someone else. {remedy}")
         except OSError as error:
+            if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
+                raise OperationalError(f"{self}: {_FULL}") from None
             raise BrokerError(f"{path} cannot be written: {error.strerror}. {remedy}") from None
 
     def _until(self, deadline: float, attempt: Callable[[], T]) -> T:
@@ -245,10 +261,17 @@ class Database:
                 f"{self} has been locked by another program for {self._timeout_s:g} s; nothing was written. "
                 "Close whatever holds it (an open database browser, a backup)"
             )
-        if code == "SQLITE_FULL":
-            return OperationalError(f"{self}: the disk is full; nothing was written. Make room and try again")
+        if code == "SQLITE_FULL" or (code == "SQLITE_IOERR" and self._is_disk_full()):
+            return OperationalError(f"{self}: {_FULL}")
         if code == "SQLITE_IOERR":
-            return OperationalError(f"{self}: the disk reports an error ({error}); nothing was written")
+            return OperationalError(
+                f"{self}: the disk reports an error ({error}); nothing was written. Look at its health and at quotas"
+            )
+        if code == "SQLITE_CANTOPEN":
+            return OperationalError(
+                f"{self} cannot be opened: its folder has gone or may not be written to, or this process has too many open "
+                "files; nothing was written"
+            )
         if code == "SQLITE_READONLY":
             return BrokerError(
                 f"{self} is read-only; nothing was written. Make the file and its folder writable, or set CELERIAC_HOME"
@@ -259,6 +282,13 @@ class Database:
                 "Name another file in broker_url, or move this one away"
             )
         return BrokerError(f"{self}: {error}")
+
+    def _is_disk_full(self) -> bool:
+        """SQLite says so of its log and its file, but not of the memory that it shares between processes."""
+        try:
+            return self.location.path is not None and os.statvfs(self.location.path).f_bavail == 0
+        except OSError:
+            return False
 
     def _before_fork(self) -> None:
         # SQLite's table of file locks would be copied, but the locks themselves are not: the child would believe to hold
@@ -285,15 +315,6 @@ class Database:
             hook()
 
 
-def _header(connection: sqlite3.Connection) -> tuple[int, int, int]:
-    # In one statement: between two, another process may have made the store.
-    application_id, version, tables = connection.execute(
-        "SELECT application_id, user_version, (SELECT count(*) FROM sqlite_master) "
-        "FROM pragma_application_id, pragma_user_version"
-    ).fetchone()
-    return application_id, version, tables
-
-
 def _create(path: Path) -> None:
     """Make an empty file unless there is one.
 
@@ -311,7 +332,7 @@ def _create(path: Path) -> None:
 def _identity(path: Path) -> tuple[int, int] | None:
     try:
         status = os.stat(path)
-    except FileNotFoundError:
+    except OSError:  # gone; why, opening it will tell
         return None
     return status.st_dev, status.st_ino
 

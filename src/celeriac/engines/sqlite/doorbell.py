@@ -1,8 +1,9 @@
 """How a process that waits is woken by another one: a named pipe beside the store.
 
-Whoever waits writes its bell's path into the store and sleeps on the pipe; whoever has something for it rings after its
-transaction. A pipe has a name, no length limit and no port, works between containers that share the folder, and tells the
-ringer when its owner is dead (no one has it open for reading). Rings carry a line (a task id) so that one process can
+Whoever waits writes its bell's address into the store and sleeps on the pipe; whoever has something for it rings after its
+transaction. A pipe has a name, no length limit and no port, works between containers that share the folder (under whatever
+path: the address is the name in the folder), and tells the ringer when its owner is dead (no one has it open for reading).
+Rings carry a line (a task id) so that one process can
 wait for thousands of results on one bell.
 """
 
@@ -34,6 +35,8 @@ class Doorbell:
             try:
                 place.mkdir(parents=True, exist_ok=True)
                 os.mkfifo(self.path, 0o600)
+                #: What `ring` is given, together with the folder.
+                self.address = os.path.basename(self.path) if place is folder else self.path
                 break
             except OSError:
                 # Some file systems (FAT, a few container mounts) have no named pipes; the temporary folder has.
@@ -84,8 +87,9 @@ class Doorbell:
             os.close(fd)
 
 
-def ring(path: str, line: str = _WAKE) -> bool:
+def ring(folder: Path, address: str, line: str = _WAKE) -> bool:
     """Ring a bell; False if its owner is gone (its pipe is then removed)."""
+    path = os.path.join(folder, address)
     try:
         fd = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:

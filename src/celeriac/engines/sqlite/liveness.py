@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 __all__ = ["NodeLocks"]
+
+_FRESH_S = 60.0
 
 
 class NodeLocks:
@@ -23,10 +26,10 @@ class NodeLocks:
         self._held: dict[str, int] = {}
 
     def hold(self, node_id: str) -> None:
-        """Be alive as `node_id` until `release` or the end of this process. Again after the folder was deleted."""
+        """Be alive as `node_id` until `release` or the end of this process. Again after the folder was deleted or moved."""
         held = self._held.pop(node_id, None)
         if held is not None:
-            if os.fstat(held).st_nlink > 0:
+            if _is_at(held, self._path(node_id)):
                 self._held[node_id] = held
                 return
             os.close(held)
@@ -35,6 +38,11 @@ class NodeLocks:
         # Waits for no one but who is looking (`alive`) in this instant.
         fcntl.flock(fd, fcntl.LOCK_EX)
         self._held[node_id] = fd
+
+    def keep(self, node_id: str) -> None:
+        """`hold` again what this process holds, should its file have been taken away."""
+        if node_id in self._held:
+            self.hold(node_id)
 
     def release(self, node_id: str) -> None:
         """Be dead. Idempotent."""
@@ -49,6 +57,8 @@ class NodeLocks:
             fd = os.open(self._path(node_id), os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
             return False
+        except PermissionError:
+            return True  # another user's: nobody is declared dead for what cannot be seen
         try:
             fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -64,6 +74,16 @@ class NodeLocks:
         except FileNotFoundError:
             pass
 
+    def sweep(self) -> None:
+        """Remove what was left by processes that were killed before the store knew of them."""
+        for path in self._folder().glob("*.node"):
+            try:
+                # One made this instant and not locked yet looks dead too.
+                if path.stat().st_mtime < time.time() - _FRESH_S and not self.alive(path.stem):
+                    path.unlink()
+            except OSError:
+                pass
+
     def abandon(self) -> None:
         """After a fork: the parent is the node, not this process. A copy left open would keep it alive for ever."""
         held, self._held = self._held, {}
@@ -72,3 +92,10 @@ class NodeLocks:
 
     def _path(self, node_id: str) -> Path:
         return self._folder() / f"{node_id}.node"
+
+
+def _is_at(fd: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(fd), os.stat(path))
+    except FileNotFoundError:
+        return False

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from celeriac.exceptions import ConfigError
 
-__all__ = ["HOME_FOLDER", "Location", "network_file_system", "parse"]
+__all__ = ["HOME_FOLDER", "Location", "is_mount_point", "network_file_system", "parse"]
 
 HOME_FOLDER = ".celeriac"
 _DEFAULT_NAME = "celeriac.db"
@@ -68,14 +68,23 @@ def parse(url: str, folder: str, options: Mapping[str, object], environ: Mapping
 def network_file_system(path: Path, mount_table: str) -> str | None:
     """The type of the network file system that `path` lies on, or None. `mount_table` is /proc/self/mountinfo's text."""
     best, best_type = "", ""
-    for line in mount_table.splitlines():
-        fields, _, rest = line.partition(" - ")
-        try:
-            mount_point = _ESCAPED.sub(lambda octal: chr(int(octal[1], 8)), fields.split()[4])
-            file_system = rest.split()[0]
-        except IndexError:
-            continue
+    for mount_point, file_system in _mounts(mount_table):
         inside = mount_point == "/" or path == Path(mount_point) or Path(mount_point) in path.parents
         if inside and len(mount_point) >= len(best):
             best, best_type = mount_point, file_system
     return best_type if best_type in _NETWORK_TYPES else None
+
+
+def is_mount_point(path: Path, mount_table: str) -> bool:
+    """Whether something is mounted at this very path: a single file, as `docker run -v store.db:/store.db` does."""
+    return any(mount_point == str(path) for mount_point, _ in _mounts(mount_table))
+
+
+def _mounts(mount_table: str) -> Iterator[tuple[str, str]]:
+    """Mount points and types of file systems."""
+    for line in mount_table.splitlines():
+        fields, _, rest = line.partition(" - ")
+        try:
+            yield _ESCAPED.sub(lambda octal: chr(int(octal[1], 8)), fields.split()[4]), rest.split()[0]
+        except IndexError:
+            continue

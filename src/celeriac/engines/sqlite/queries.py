@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 from collections.abc import Mapping
 from importlib.resources import files
 
-__all__ = ["SCHEMA", "statements"]
+__all__ = ["schema", "statements", "upgrade"]
 
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 
@@ -24,4 +25,23 @@ def statements(name: str) -> Mapping[str, str]:
     }
 
 
-SCHEMA = _read("schema")
+def schema() -> list[str]:
+    """What makes the tables."""
+    return _split(_read("schema"))
+
+
+def upgrade(version: int) -> list[str]:
+    """What makes the tables of this version out of those of the version before."""
+    return _split(_read(f"upgrades/{version}"))
+
+
+def _split(script: str) -> list[str]:
+    """Its statements. A trigger has semicolons of its own."""
+    found: list[str] = []
+    text = ""
+    for line in script.splitlines(keepends=True):
+        text += line
+        if sqlite3.complete_statement(text):
+            found.append(text)
+            text = ""
+    return found

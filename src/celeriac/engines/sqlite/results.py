@@ -59,6 +59,10 @@ class SQLiteResults:
         with self.database.write() as connection:
             connection.executemany(_SQL["forget"], [(task_id,) for task_id in task_ids])
 
+    def discard(self, task_id: str, body: bytes) -> None:
+        with self.database.write() as connection:
+            connection.execute(_SQL["discard"], (task_id, body))
+
     def close(self) -> None:
         self._hub.close()
         self.database.close()
@@ -92,7 +96,10 @@ def watchers(connection: sqlite3.Connection, task_ids: Sequence[str]) -> list[tu
 
 def ring_watchers(database: Database, bells: Sequence[tuple[str, str]]) -> None:
     """Ring after the transaction, and forget those who have died waiting."""
-    gone = {bell for bell, task_id in bells if not ring(bell, task_id)}
+    if not bells:
+        return
+    folder = database.side_folder("bells")
+    gone = {bell for bell, task_id in bells if not ring(folder, bell, task_id)}
     if gone:
         with database.write(durable=False) as connection:
             connection.executemany(_SQL["forget_bell"], [(bell,) for bell in gone])
@@ -117,7 +124,7 @@ class _Hub:
             self._notify.setdefault(task_id, []).append(notify)
         try:
             with self._database.write(durable=False) as connection:
-                connection.execute(_SQL["watch"], (task_id, bell.path))
+                connection.execute(_SQL["watch"], (task_id, bell.address))
         except BrokerError:
             with self._lock:
                 self._notify[task_id].remove(notify)
@@ -137,7 +144,7 @@ class _Hub:
                     if self._notify.get(task_id):
                         return  # someone has come meanwhile, and needs the row
                     self._notify.pop(task_id, None)
-                connection.execute(_SQL["unwatch"], (task_id, bell.path))
+                connection.execute(_SQL["unwatch"], (task_id, bell.address))
         except BrokerError:
             pass  # the row stays until this bell is found dead; whoever waited must still get what it waited for
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from celeriac.settings.checks import anything, boolean, integer, mapping, no_tls, number, optional, url
+from celeriac.settings.checks import anything, boolean, integer, mapping, number, optional, tls, url
 from celeriac.settings.setting import Setting, accepted
 
 __all__ = ["BROKER"]
@@ -19,6 +19,7 @@ BROKER = (
     Setting("broker_write_url", None, optional(url), f"the broker that tasks are sent to; {_ONE}"),
     Setting("broker_transport_options", {}, mapping, "options of the broker's engine"),
     Setting("broker_connection_timeout", 4.0, number(0.05), "seconds for a call to the broker to succeed or fail"),
+    Setting("broker_use_ssl", False, tls, "TLS to the broker, as rediss:// does: True, or its options"),
     accepted("broker_transport", None, anything, "which kind of broker", "the scheme of broker_url says it"),
     accepted("broker_connection_retry", True, boolean, "connect again after a loss", _ALWAYS),
     accepted("broker_connection_retry_on_startup", None, optional(boolean), "the same at the start", _ALWAYS, (True,)),
@@ -31,7 +32,6 @@ BROKER = (
     accepted("broker_native_delayed_delivery_queue_type", "quorum", anything, "the queues that delay tasks", _AMQP),
     accepted("broker_pool_limit", 10, optional(integer(0)), "connections of a process", _POOL),
     accepted("broker_pool_acquire_timeout", None, optional(number(0)), "seconds to wait for one of them", _POOL),
-    accepted("broker_use_ssl", False, no_tls("broker_transport_options"), "TLS options", "options say it"),
     accepted("broker_host", None, anything, "a part of the URL", _IN_URL),
     accepted("broker_port", None, anything, "a part of the URL", _IN_URL),
     accepted("broker_user", None, anything, "a part of the URL", _IN_URL),

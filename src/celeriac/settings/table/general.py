@@ -19,5 +19,11 @@ GENERAL = (
     Setting("dead_letter_max_age", _MONTH_S, number(0), "seconds after which a dead letter is deleted"),
     Setting("dead_letter_max_size", 10_000, integer(0), "dead letters kept at most; the oldest go first"),
     Setting("max_deliveries", 3, integer(1), "runs that may end in a dead worker before the task is buried"),
+    Setting(
+        "max_interruptions",
+        100,
+        integer(0),
+        "times a running task may be stopped with its worker, which is no failed attempt, before it is buried",
+    ),
     Setting("unknown_task_wait", 300.0, number(0), "seconds a task waits for a worker that knows its name"),
 )

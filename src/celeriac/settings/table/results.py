@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from celeriac.settings.checks import Check, anything, boolean, integer, mapping, no_tls, number, optional, text, url
+from celeriac.settings.checks import Check, anything, boolean, integer, mapping, number, optional, text, tls, url
 from celeriac.settings.setting import Setting, accepted, planned
 
 __all__ = ["REDIS", "RESULT"]
@@ -41,13 +41,7 @@ RESULT = (
 )
 
 REDIS = (
-    accepted(
-        "redis_backend_use_ssl",
-        None,
-        no_tls("result_backend_transport_options"),
-        "TLS options",
-        "options say it",
-    ),
+    Setting("redis_backend_use_ssl", None, tls, "TLS to a result store on Redis of its own: True, or its options"),
     accepted("redis_host", None, anything, "the server that keeps results", _IN_URL),
     accepted("redis_port", None, anything, "its port", _IN_URL),
     accepted("redis_db", None, anything, "the number of its database", _IN_URL),

@@ -11,11 +11,24 @@ _MAYBE_SECONDS = optional(number(0))
 _PUBLISH_RETRY = {"max_retries": 3, "interval_start": 0, "interval_max": 1, "interval_step": 0.2}
 
 _FAILED = "a task that failed is finished; autoretry_for and retry() repeat it"
-_LOST = "with task_acks_late a lost run is repeated, up to max_deliveries times, and without it never"
 _QUEUES = "queues need no declaration here, and have no types"
 
 TASK = (
     Setting("task_acks_late", True, boolean, "True: at least once, a lost run is repeated; False: at most once"),
+    Setting(
+        "task_reject_on_worker_lost",
+        None,
+        optional(boolean),
+        "False: what a dead worker ran has failed, and is not repeated",
+    ),
+    Setting("task_retry_on_worker_lost", False, boolean, "what a dead worker ran is retried, as by retry()"),
+    Setting(
+        "task_acks_on_failure_or_timeout",
+        True,
+        boolean,
+        "False: what passes its hard time limit is repeated, as at a crash",
+    ),
+    Setting("task_acks_on_timeout", None, optional(boolean), "the same; wins over it"),
     Setting("task_always_eager", False, boolean, "calls run the task at once, in the caller"),
     Setting("task_eager_propagates", False, boolean, "a task that is run so raises its error to the caller"),
     Setting("task_store_eager_result", False, boolean, "a task that is run so stores its result"),
@@ -43,11 +56,7 @@ TASK = (
     planned("task_default_rate_limit", None, anything, "how many runs in a time", "it has no rate limits"),
     planned("task_send_sent_event", False, boolean, "send an event for each publish", "it sends no events"),
     planned("task_allow_error_cb_on_chord_header", False, boolean, "chord headers have errbacks", "it has no chords"),
-    accepted("task_acks_on_failure_or_timeout", True, boolean, "a failed task is acknowledged", _FAILED),
-    accepted("task_acks_on_failure", None, optional(boolean), "the same for errors", _FAILED, (True,)),
-    accepted("task_acks_on_timeout", None, optional(boolean), "the same for the time limit", _FAILED, (True,)),
-    accepted("task_reject_on_worker_lost", None, optional(boolean), "requeue what a dead worker ran", _LOST, (True,)),
-    accepted("task_retry_on_worker_lost", False, boolean, "retry what a dead worker ran", _LOST, (True,)),
+    accepted("task_acks_on_failure", None, optional(boolean), "a failed task is acknowledged", _FAILED, (True,)),
     accepted("task_create_missing_queue_type", "classic", anything, "the type of queues that are not listed", _QUEUES),
     accepted("task_create_missing_queue_exchange_type", None, anything, "the type of their exchanges", _QUEUES),
     accepted("task_default_queue_type", "classic", anything, "the type of the default queue", _QUEUES),

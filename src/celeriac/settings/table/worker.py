@@ -26,6 +26,7 @@ WORKER = (
     ),
     Setting("worker_max_tasks_per_child", None, optional(integer(1)), "runs after which a child process is replaced"),
     Setting("worker_max_memory_per_child", None, optional(integer(1)), "KiB beyond which a child process is replaced"),
+    Setting("revoke_expires", 86_400.0, number(1), "seconds for which the store remembers that a task is revoked"),
     Setting("worker_lease", 15.0, number(0.5), "seconds after which a silent worker counts as dead"),
     Setting("worker_shutdown_grace", 25.0, number(0), "seconds that running tasks have to finish at a stop"),
     Setting("worker_log_format", _LOG_FORMAT, text, "the worker's log lines"),

@@ -37,7 +37,7 @@ class Interruptible:
         self._cancels = 0
         self._over = False
         #: The error of a final limit: whatever the coroutine makes of it, the call raises this.
-        self._final: Exception | None = None
+        self._final: BaseException | None = None
 
     def interrupt(self, limit: Limit) -> None:
         """The limit's moment has come."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextvars
 import ctypes
+import math
 import signal
 import sys
 import threading
@@ -34,12 +35,12 @@ _ALARM_AFTER_S = 0.001
 
 
 class Guard(Limited, Protocol):
-    """Makes limited calls, one at a time, all from the same thread."""
+    """Makes calls, one at a time, all from the same thread. `limits` is the call's own and may grow while it is made."""
 
-    def run(self, call: Call, limits: tuple[Limit, ...]) -> Any:
+    def run(self, call: Call, limits: list[Limit]) -> Any:
         """Call a plain function."""
 
-    def run_async(self, call: Call, limits: tuple[Limit, ...], runner: asyncio.Runner) -> Any:
+    def run_async(self, call: Call, limits: list[Limit], runner: asyncio.Runner) -> Any:
         """Call a coroutine function."""
 
 
@@ -51,7 +52,7 @@ def guard_of_this_thread(limiter: Limiter) -> Guard:
     return guard
 
 
-def _call(call: Call, limits: tuple[Limit, ...]) -> Any:
+def _call(call: Call, limits: list[Limit]) -> Any:
     """This frame on a stack, with these limits, says that the call has not ended."""
     return call.function(*call.args, **call.kwargs)
 
@@ -62,20 +63,21 @@ _CALL = _call.__code__
 class _Guard:
     def __init__(self, limiter: Limiter) -> None:
         self._limiter = limiter
-        self.limits: tuple[Limit, ...] = ()
+        self.limits: list[Limit] | None = None
         self._running: tuple[asyncio.AbstractEventLoop, Interruptible] | None = None
 
-    def run_async(self, call: Call, limits: tuple[Limit, ...], runner: asyncio.Runner) -> Any:
+    def run_async(self, call: Call, limits: list[Limit], runner: asyncio.Runner) -> Any:
         from celeriac.worker.limits.coroutines import Interruptible  # with asyncio, which most processes do without
 
         coroutine = Interruptible(call.function(*call.args, **call.kwargs))
         self._running = runner.get_loop(), coroutine
         self.limits = limits
-        self._limiter.notice(limits)
+        if limits:
+            self._limiter.notice(limits)
         try:
             return runner.run(coroutine.run(), context=contextvars.copy_context())
         finally:
-            self.limits = ()
+            self.limits = None
             self._running = None
 
     def _strike_coroutine(self, limit: Limit) -> bool:
@@ -96,42 +98,65 @@ class MainThreadGuard(_Guard):
 
     #: Of the two signals that are the user's, the one that Celery uses for this.
     signal: int = getattr(signal, "SIGUSR1", 0)
+    #: For calls without limits of their own, at which nobody listens to the other one: it means nothing to anybody else.
+    quiet_signal: int = getattr(signal, "SIGURG", 0)
 
     def __init__(self, limiter: Limiter) -> None:
         super().__init__(limiter)
         self._thread = threading.get_ident()
         self._alarm = Alarm(self.signal)
+        self._alarmed = False
+        self._listens_to = self.quiet_signal
+        signal.signal(self.quiet_signal, self._interrupt)
 
-    def run(self, call: Call, limits: tuple[Limit, ...]) -> Any:
+    def run(self, call: Call, limits: list[Limit]) -> Any:
+        if not limits:
+            self.limits = limits
+            try:
+                return _call(call, limits)
+            finally:
+                self.limits = None
         self._listen(limits)
         self.limits = limits
         self._limiter.notice(limits)
         try:
             return _call(call, limits)
         finally:
-            self.limits = ()
-            self._alarm.clear()
+            self.limits = None
+            self._hear_nothing()
 
-    def run_async(self, call: Call, limits: tuple[Limit, ...], runner: asyncio.Runner) -> Any:
+    def run_async(self, call: Call, limits: list[Limit], runner: asyncio.Runner) -> Any:
+        if not limits:
+            return super().run_async(call, limits, runner)
         self._listen(limits)
         try:
             return super().run_async(call, limits, runner)
         finally:
-            self._alarm.clear()
+            self._hear_nothing()
 
     def strike(self, limit: Limit) -> None:
         self._strike_coroutine(limit)
-        signal.pthread_kill(self._thread, self.signal)
+        signal.pthread_kill(self._thread, self._listens_to)
 
-    def _listen(self, limits: tuple[Limit, ...]) -> None:
+    def _hear_nothing(self) -> None:
+        self._listens_to = self.quiet_signal
+        if self._alarmed:
+            self._alarmed = False
+            self._alarm.clear()
+
+    def _listen(self, limits: list[Limit]) -> None:
+        self._listens_to = self.signal
         # Before each call, as a task may have set a handler of its own.
         if signal.getsignal(self.signal) != self._interrupt:
             signal.signal(self.signal, self._interrupt)
-        self._alarm.set(max(0.0, min(limit.at for limit in limits) - self._limiter.monotonic()) + _ALARM_AFTER_S)
+        earliest = min(limit.at for limit in limits)
+        if earliest < math.inf:
+            self._alarmed = True
+            self._alarm.set(max(0.0, earliest - self._limiter.monotonic()) + _ALARM_AFTER_S)
 
     def _interrupt(self, _number: int, frame: FrameType | None) -> None:
         now = self._limiter.monotonic()
-        for limit in self.limits:
+        for limit in self.limits or ():
             if limit.at <= now and not limit.struck:
                 if self._running is not None:
                     self._running[1].interrupt_where_it_computes(limit, frame)
@@ -159,25 +184,27 @@ class ThreadGuard(_Guard):
         self._thread = threading.get_ident()
         self._posting = False
 
-    def run(self, call: Call, limits: tuple[Limit, ...]) -> Any:
+    def run(self, call: Call, limits: list[Limit]) -> Any:
         # The exception may come anywhere from here on, once at most (one limit, one strike).
         try:
             self.limits = limits
-            self._limiter.notice(limits)
+            if limits:
+                self._limiter.notice(limits)
             return _call(call, limits)
         finally:
             # After this nothing is on its way. An exception that comes in the middle was the one.
-            self.limits = ()
-            while self._posting:
-                time.sleep(0)
-            _raise_in(self._thread, None)
+            self.limits = None
+            if limits:  # also where it had none in the beginning
+                while self._posting:
+                    time.sleep(0)
+                _raise_in(self._thread, None)
 
     def strike(self, limit: Limit) -> None:
         if self._strike_coroutine(limit):
             return
         self._posting = True
         try:
-            if limit in self.limits and self._may_be_interrupted(limit):
+            if limit in (self.limits or ()) and self._may_be_interrupted(limit):
                 limit.struck = True
                 _raise_in(self._thread, type(limit.error))
         finally:

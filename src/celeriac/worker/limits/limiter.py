@@ -21,7 +21,7 @@ class Limit:
 
     __slots__ = ("at", "error", "final", "next_at", "patience_s", "struck")
 
-    def __init__(self, at: float, error: Exception, *, final: bool = False) -> None:
+    def __init__(self, at: float, error: BaseException, *, final: bool = False) -> None:
         self.at = at
         self.error = error
         self.final = final
@@ -35,7 +35,8 @@ class Limit:
 class Limited(Protocol):
     """A slot, as the limiter sees it."""
 
-    limits: tuple[Limit, ...]
+    #: Of the call it makes now; None when it makes none.
+    limits: list[Limit] | None
 
     def strike(self, limit: Limit) -> None:
         """Interrupt the call of this limit, if it still runs and may be interrupted just now. Must not raise."""
@@ -44,7 +45,7 @@ class Limited(Protocol):
 class Limiter:
     """Strikes when a limit's moment has come, and again until the call was reached or has ended.
 
-    The thread starts with the first slot, and sleeps until the earliest moment it knows of. Setting a limit costs no lock
+    The thread starts with the first limit, and sleeps until the earliest moment it knows of. Setting a limit costs no lock
     and rarely a wake-up; a limit that is gone by its moment costs nothing.
     """
 
@@ -54,18 +55,41 @@ class Limiter:
         self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._wakes_at = math.inf
         self._adding = threading.Lock()
+        self._started = False
 
     def add(self, slot: Limited) -> None:
         """Look after this slot's limits from now on."""
         with self._adding:
             self._slots = [*self._slots, slot]
-            if len(self._slots) == 1:
-                threading.Thread(target=self._watch, name="celeriac-limiter", daemon=True).start()
 
-    def notice(self, limits: tuple[Limit, ...]) -> None:
+    def notice(self, limits: list[Limit]) -> None:
         """A slot has got these. Safe to be interrupted by them."""
+        if not self._started:
+            self._start()
         if min(limit.at for limit in limits) < self._wakes_at:
             self._bell.put(None)
+
+    def interrupt(self, make_error: Callable[[], Exception]) -> None:
+        """Interrupt every call that is being made now, whether or not it has a limit, and none that comes later."""
+        now = self.monotonic()
+        for slot in self._slots:
+            limits = slot.limits
+            if limits is not None:
+                limits.append(Limit(now, make_error(), final=True))
+        self._start()
+        self._bell.put(None)
+
+    def strike_now(self, limit: Limit) -> None:
+        """This limit's moment is now. From any thread; nothing happens if its call has ended."""
+        limit.at = limit.next_at = self.monotonic()
+        self._start()
+        self._bell.put(None)
+
+    def _start(self) -> None:
+        with self._adding:
+            if not self._started:
+                self._started = True
+                threading.Thread(target=self._watch, name="celeriac-limiter", daemon=True).start()
 
     def _watch(self) -> None:
         while True:
@@ -84,7 +108,7 @@ class Limiter:
         """Strike, and return when to look again."""
         earliest = math.inf
         for slot in self._slots:
-            for limit in slot.limits:
+            for limit in slot.limits or ():
                 if limit.struck:
                     continue
                 if limit.next_at <= now:

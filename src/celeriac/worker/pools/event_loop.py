@@ -10,17 +10,19 @@ import contextvars
 import logging
 import threading
 import time
+from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from celeriac.engines.base import Lease
-from celeriac.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded
+from celeriac.exceptions import LeaseLost, SoftTimeLimitExceeded, TimeLimitExceeded
 from celeriac.execution.calls import Call
 from celeriac.worker.callers import SlotCaller
 from celeriac.worker.limits.coroutines import Interruptible
 from celeriac.worker.limits.limiter import Limit
 from celeriac.worker.logs import SLOT_THREAD
-from celeriac.worker.pools.workplace import Workplace, end_broken_process
+from celeriac.worker.pools.workplace import Workplace
+from celeriac.worker.processes import end_broken_process
 
 __all__ = ["EventLoop"]
 
@@ -89,18 +91,58 @@ class EventLoop:
         if self._ended and len(self._free) == self._slots and not self._done.done():
             self._done.set_result(None)
 
+    def interrupt(self) -> None:
+        """Cancel the coroutine functions that run now: their leases are lost. From any thread."""
+        loop = self._loop
+        if loop is not None:
+            try:
+                loop.call_soon_threadsafe(self._caller.lose_leases)
+            except RuntimeError:
+                pass  # the loop is closed
+
     async def _run(self, lease: Lease, slot: int) -> None:
         place = self._place
         try:
-            place.board.begin(slot, lease.token)
-            self._caller.slots[lease.token] = slot
-            place.ended(slot, await place.executor.execute_async(lease, self._caller))
+            if place.begin(slot, lease):
+                self._caller.slots[lease.token] = slot
+                place.ended(slot, await place.executor.execute_async(lease, self._caller))
         except Exception:
-            end_broken_process()
+            end_broken_process("A slot")
         finally:
             self._caller.slots.pop(lease.token, None)
             self._free.append(slot)
             self._fetch_soon()
+
+
+class _Ending:
+    """Ends one coroutine's run by a cancellation; whatever that makes of it, the run then raises the error asked for."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any] | None) -> None:
+        self._loop = loop
+        self._task = task
+        self._error: BaseException | None = None
+        self._over = False
+
+    def ask(self, error: BaseException) -> None:
+        """From any thread."""
+        try:
+            self._loop.call_soon_threadsafe(self.strike, error)
+        except RuntimeError:
+            pass  # the loop is closed: everything has ended
+
+    def strike(self, error: BaseException) -> None:
+        """In the loop's thread, where the run stands at an await of its function, or is over."""
+        if not self._over and self._error is None and self._task is not None:
+            self._error = error
+            self._task.cancel()
+
+    def end(self) -> None:
+        """The function has ended. Raises if it was struck."""
+        self._over = True
+        if self._error is not None:
+            assert self._task is not None
+            self._task.uncancel()
+            raise self._error from None
 
 
 class _LoopCaller:
@@ -112,17 +154,38 @@ class _LoopCaller:
         self._callers = threading.local()
         #: The slot of each lease that is being run.
         self.slots: dict[int, int] = {}
+        #: How the coroutine functions that are being called can be ended, by the tokens of their leases.
+        self._endings: dict[int, _Ending] = {}
+
+    def lose_leases(self) -> None:
+        """End the coroutine functions that are being called: others have their leases."""
+        for ending in self._endings.values():
+            ending.strike(LeaseLost())
 
     async def call(self, call: Call) -> Any:
         """As `AsyncCaller.call`."""
         if not call.is_async:
             return await self._in_thread(call)
-        if call.soft_s is None and call.hard_s is None:
-            return await call.function(*call.args, **call.kwargs)
-        return await self._limited(call)
+        coroutine = call.function(*call.args, **call.kwargs)
+        ending = self._endings[call.token] = _Ending(asyncio.get_running_loop(), asyncio.current_task())
+        if self._place.terminations is not None:
+            self._place.terminations.begin(call.token, ending.ask)
+        try:
+            value = await self._timed(call, coroutine)
+        except BaseException:
+            ending.end()
+            raise
+        finally:
+            del self._endings[call.token]
+            if self._place.terminations is not None:
+                self._place.terminations.end(call.token)
+        ending.end()
+        return value
 
-    async def _limited(self, call: Call) -> Any:
-        coroutine = Interruptible(call.function(*call.args, **call.kwargs))
+    async def _timed(self, call: Call, function: Coroutine[Any, Any, Any]) -> Any:
+        if call.soft_s is None and call.hard_s is None:
+            return await function
+        coroutine = Interruptible(function)
         loop, now, slot, hard = asyncio.get_running_loop(), time.monotonic(), self.slots[call.token], self._place.hard
         timers = []
         if call.soft_s is not None:
@@ -143,7 +206,7 @@ class _LoopCaller:
 
     async def _in_thread(self, call: Call) -> Any:
         slot = self.slots[call.token]
-        self._place.board.end(slot)  # it waits for a thread: nothing of it has begun
+        self._place.board.defer(slot, call.token)  # it waits for a thread: nothing of it has begun
         run = contextvars.copy_context().run
         loop = asyncio.get_running_loop()
         value, error = await loop.run_in_executor(self._threads, run, self._call_in_thread, call, slot)
@@ -156,7 +219,8 @@ class _LoopCaller:
         self._place.board.begin(slot, call.token)
         caller: SlotCaller | None = getattr(self._callers, "caller", None)
         if caller is None:
-            caller = self._callers.caller = SlotCaller(self._place.limiter, self._place.hard)
+            place = self._place
+            caller = self._callers.caller = SlotCaller(place.limiter, place.hard, terminations=place.terminations)
         try:
             return caller.call_in(call, slot), None
         except BaseException as error:

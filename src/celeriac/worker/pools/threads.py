@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 
 from celeriac.worker.logs import SLOT_THREAD
-from celeriac.worker.pools.workplace import Workplace, end_broken_process, run_slot
+from celeriac.worker.pools.workplace import Workplace, run_slot
+from celeriac.worker.processes import end_broken_process
 
 __all__ = ["run_threads"]
 
@@ -26,4 +27,4 @@ def _run_slot(place: Workplace, slot: int) -> None:
     try:
         run_slot(place, slot)
     except BaseException:
-        end_broken_process()
+        end_broken_process("A slot")

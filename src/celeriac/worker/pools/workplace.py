@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextvars
-import logging
-import os
 from dataclasses import dataclass, field
-from typing import NoReturn
 
+from celeriac.crashpoints import reach
 from celeriac.engines.base import Commit, Lease
 from celeriac.execution.executor import Executor
 from celeriac.worker.board import Board
@@ -16,10 +14,9 @@ from celeriac.worker.courier import Courier
 from celeriac.worker.limits.hard import HardLimits
 from celeriac.worker.limits.limiter import Limiter
 from celeriac.worker.memory import MemoryLimit
+from celeriac.worker.revocations import Revoke, Terminations
 
-__all__ = ["Workplace", "end_broken_process", "run_slot"]
-
-logger = logging.getLogger("celeriac.worker")
+__all__ = ["Workplace", "run_slot"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +29,32 @@ class Workplace:
     hard: HardLimits | None = None
     memory: MemoryLimit | None = None
     limiter: Limiter = field(default_factory=Limiter)
+    #: How single runs are ended where several share the process, or nobody could kill it.
+    terminations: Terminations | None = None
+
+    def revoke(self, order: Revoke) -> None:
+        """The lease was revoked after its claim. From any thread."""
+        self.executor.refuse(order.token)
+        if order.signum is not None and self.terminations is not None:
+            self.terminations.terminate(order.token, order.signum)
+
+    def begin(self, slot: int, lease: Lease) -> bool:
+        """Show that the slot runs this lease; False if it has been taken away meanwhile, and is not to be run."""
+        reach("taken")
+        self.board.begin(slot, lease.token)
+        reach("shown")
+        if not self.board.withdrawn(lease.token):
+            self.board.confirm(slot, lease.token)
+            return True
+        self.board.end(slot)
+        self.courier.decline(lease)
+        return False
 
     def ended(self, slot: int, commit: Commit) -> None:
         """The slot's run is over."""
+        reach("ran")
         self.board.end(slot)
+        reach("unshown")
         self.courier.settle(commit)
         if self.memory is not None:
             self.memory.look()
@@ -43,23 +62,13 @@ class Workplace:
 
 def run_slot(place: Workplace, slot: int = 0) -> None:
     """Run, in the thread that calls this, what the courier brings until it brings no more."""
-    caller = SlotCaller(place.limiter, place.hard, slot)
+    caller = SlotCaller(place.limiter, place.hard, slot, place.terminations)
     try:
         while (lease := place.courier.next()) is not None:
-            place.board.begin(slot, lease.token)
-            place.ended(slot, _run(place.executor, lease, caller))
+            if place.begin(slot, lease):
+                place.ended(slot, _run(place.executor, lease, caller))
     finally:
         caller.close()
-
-
-def end_broken_process() -> NoReturn:
-    """For an exception outside of any task's run: the slot would be gone and its lease held for ever.
-
-    The supervisor settles the leases of a dead process and starts another.
-    """
-    logger.critical("A slot of this worker process broke; the process ends and is replaced", exc_info=True)
-    logging.shutdown()
-    os._exit(1)
 
 
 def _run(executor: Executor, lease: Lease, caller: SlotCaller) -> Commit:

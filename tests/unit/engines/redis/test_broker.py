@@ -409,6 +409,7 @@ NODE_CALLS = {
     "claim": LEASE_KEYS,
     "seize": ["celeriac:leased:me", "celeriac:node:me", "celeriac:token"],
     "held": ["celeriac:leased:me", "celeriac:node:me"],
+    "holders": ["celeriac:leased:me"],
     "renew": ["celeriac:leased:me", "celeriac:node:me"],
     "nodes": ["celeriac:leased:me", "celeriac:node:me"],
 }
@@ -424,6 +425,7 @@ def test_a_key_of_another_type_under_a_nodes_names_is_named_and_nothing_is_chang
         "claim": lambda: broker.exchange(ME, [], CLAIM),
         "seize": lambda: broker.seize(ME, Owner("me")),
         "held": lambda: broker.held(ME),
+        "holders": lambda: broker.holders("me"),
         "renew": lambda: broker.renew("me"),
         "nodes": broker.nodes,
     }

@@ -12,8 +12,8 @@ from celeriac.exceptions import BrokerError, OperationalError
 def check():
     clients = []
 
-    def check(url):
-        clients.append(Client(parse(url, {}, 5.0)))
+    def check(url, **options):
+        clients.append(Client(parse(url, options, 5.0)))
         return warnings(clients[-1])
 
     yield check
@@ -56,6 +56,12 @@ def test_eviction_is_a_sentence(check, set_up, server):
     (sentence,) = check(server.url())
     assert "maxmemory-policy allkeys-lru" in sentence
     assert "set maxmemory-policy noeviction" in sentence
+
+
+def test_replicas_that_are_missing_are_a_sentence(check, set_up, server):
+    set_up(appendonly="yes")
+    (sentence,) = check(server.url(), publish_replicas=1)
+    assert "0 connected replicas, so publishing with publish_replicas=1 fails" in sentence
 
 
 @pytest.mark.parametrize("version", ["6.0.16", "5.0", "2.8.24"])

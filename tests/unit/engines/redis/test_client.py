@@ -168,6 +168,7 @@ def test_every_script_fits_its_name():
         "glance",
         "handback",
         "held",
+        "holders",
         "letters",
         "look",
         "node",

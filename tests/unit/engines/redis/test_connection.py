@@ -4,9 +4,10 @@ import socket
 import subprocess
 import time
 
+import hiredis
 import pytest
 
-from celeriac.engines.redis.connection import Connection
+from celeriac.engines.redis.connection import Connection, check, has_moved
 from celeriac.engines.redis.urls import parse
 from celeriac.exceptions import BrokerError, ConfigError, OperationalError
 from support.redis_server import RedisServer, free_port
@@ -117,6 +118,17 @@ def test_not_now_is_an_outage(puppet, word):
     error = refused(puppet(lambda *_: f"-{word} for now\r\n".encode()).url)
     assert isinstance(error, OperationalError)
     assert f"cannot do it now: {word}" in str(error)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    ["READONLY You can't write", "ERR Error running script (call to f_1): @user_script:1: -READONLY You can't"],
+)
+def test_a_replica_is_known_by_its_answer_also_from_within_a_script(answer):
+    reply = hiredis.ReplyError(answer)
+    assert has_moved(reply)
+    with pytest.raises(OperationalError, match="cannot do it now: READONLY You can't"):
+        check(parse("redis://", {}, 5.0), reply)
 
 
 def test_something_that_is_no_redis_is_said(puppet):

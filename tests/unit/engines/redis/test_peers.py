@@ -5,9 +5,10 @@ import time
 
 import pytest
 
-from celeriac.engines.base import Bury, Claim, Commit, Owner, Requeue
+from celeriac.engines.base import Ack, Bury, Claim, Commit, Node, Owner, Requeue
 from celeriac.engines.redis.peers import sweep
 from celeriac.exceptions import BrokerError
+from celeriac.past import Past
 
 ME = Owner("me", 1)
 
@@ -105,3 +106,32 @@ def test_what_was_in_a_crash_and_handed_back_is_as_before(broker, send):
     broker.client.call("ZADD", "celeriac:nodes", 1, "me")
     assert broker.hand_back() == 1
     assert broker.client.call("LINDEX", "q", 0) is not None
+
+
+def test_nothing_of_ours_is_left_when_all_is_handed_back(broker, send):
+    send(broker, "bad", "crashed", "good")
+    bad, crashed, _ = broker.exchange(ME, [], Claim(("q",), 3)).leases
+    told = Requeue(counted=True, past=Past(history=("killed",)))
+    broker.exchange(ME, [Commit(bad.token, Bury("bad")), Commit(crashed.token, told)])
+    broker.pause("empty")
+    broker.client.call("ZADD", "celeriac:nodes", 1, "me")
+    assert broker.hand_back() == 2
+    left = {key.decode() for key in broker.client.call("KEYS", "celeriac:*")}
+    assert {key for key in left if not key.startswith("celeriac:producer:")} == set()  # receipts expire
+    assert broker.client.call("LLEN", "q") == 3
+
+
+def test_a_dead_letter_that_cannot_go_back_keeps_all_where_it_is(broker, send):
+    send(broker, "bad", "gone", queue="other")
+    broker.register(Node("me", "celery@me", "here", 1, "solo", 1, ("other",), 600.0))
+    bad, gone = broker.exchange(ME, [], Claim(("other",), 2)).leases
+    broker.exchange(ME, [Commit(bad.token, Bury("bad")), Commit(gone.token, Ack())])
+    send(broker, "good")
+    assert len(broker.exchange(ME, [], Claim(("q",), 1)).leases) == 1
+    broker.client.call("SREM", "celeriac:queues", "other")
+    broker.client.call("SET", "other", "mine")
+    broker.client.call("ZADD", "celeriac:nodes", 1, "me")
+    with pytest.raises(BrokerError, match="other is a string"):
+        broker.hand_back()
+    assert len(broker.dead()) == 1
+    assert len(broker.held(ME)) == 1

@@ -51,8 +51,10 @@ def test_tls_is_asked_for_by_the_scheme(scheme):
 
 def test_every_scheme_is_known_to_the_engines():
     from celeriac import engines
+    from celeriac.engines.redis import sentinel_urls
 
-    assert {scheme for scheme, module in engines._ENGINES.items() if module.endswith("redis")} == SCHEMES
+    known = {scheme for scheme, module in engines._ENGINES.items() if module.endswith("redis")}
+    assert known == SCHEMES | sentinel_urls.SCHEMES
 
 
 @pytest.mark.parametrize(

@@ -18,22 +18,22 @@ def test_a_bell_that_nobody_rings_times_out(bell):
     assert bell.wait(0) == []
 
 
-def test_a_ring_ends_the_wait_and_brings_its_line(bell):
-    thread = threading.Thread(target=ring, args=(bell.path, "id-1"))
+def test_a_ring_ends_the_wait_and_brings_its_line(bell, tmp_path):
+    thread = threading.Thread(target=ring, args=(tmp_path, bell.address, "id-1"))
     thread.start()
     assert bell.wait(30) == ["id-1"]
     thread.join()
 
 
-def test_a_ring_before_the_wait_is_not_lost(bell):
-    assert ring(bell.path)
+def test_a_ring_before_the_wait_is_not_lost(bell, tmp_path):
+    assert ring(tmp_path, bell.address)
     assert bell.wait(30) == ["!"]
     assert bell.wait(0) == []
 
 
-def test_several_rings_are_heard_at_once(bell):
+def test_several_rings_are_heard_at_once(bell, tmp_path):
     for number in range(100):
-        ring(bell.path, f"id-{number}")
+        ring(tmp_path, bell.address, f"id-{number}")
     assert bell.wait(30) == [f"id-{number}" for number in range(100)]
 
 
@@ -42,9 +42,9 @@ def test_wake_ends_the_wait(bell):
     assert bell.wait(30) == ["!"]
 
 
-def test_a_full_pipe_blocks_no_ringer_and_says_that_rings_may_be_lost(bell):
+def test_a_full_pipe_blocks_no_ringer_and_says_that_rings_may_be_lost(bell, tmp_path):
     for number in range(3000):
-        assert ring(bell.path, f"id-{number:032}")
+        assert ring(tmp_path, bell.address, f"id-{number:032}")
     bell.wake()
     assert bell.wait(30) is None
 
@@ -53,15 +53,15 @@ def test_the_pipe_is_for_its_owner_alone(bell):
     assert os.stat(bell.path).st_mode & 0o777 == 0o600
 
 
-def test_ringing_at_a_bell_that_was_taken_down_says_so(bell):
+def test_ringing_at_a_bell_that_was_taken_down_says_so(bell, tmp_path):
     bell.close()
-    assert not ring(bell.path)
+    assert not ring(tmp_path, bell.address)
 
 
 def test_ringing_at_a_dead_owners_bell_removes_it(tmp_path):
     path = tmp_path / "celeriac-1.bell"
     os.mkfifo(path)
-    assert not ring(str(path))
+    assert not ring(tmp_path, path.name)
     assert not path.exists()
 
 
@@ -94,8 +94,15 @@ def test_a_folder_that_can_hold_no_pipe_is_replaced_by_the_temporary_one(tmp_pat
     monkeypatch.setattr("tempfile.gettempdir", lambda: str(other))
     bell = Doorbell(tmp_path / "file")
     assert os.path.dirname(bell.path) == str(other)
-    assert ring(bell.path)
+    assert ring(tmp_path / "file", bell.address)
     bell.close()
+
+
+def test_a_bell_is_rung_in_a_folder_that_has_another_path_here(bell, tmp_path):
+    assert bell.address == os.path.basename(bell.path)
+    (tmp_path / "elsewhere").symlink_to(tmp_path)
+    assert ring(tmp_path / "elsewhere", bell.address, "id-1")
+    assert bell.wait(30) == ["id-1"]
 
 
 def make_old(path):
@@ -120,7 +127,7 @@ def test_sweep_of_a_missing_folder_does_nothing(tmp_path):
 
 
 @pytest.mark.parametrize("end", [Doorbell.abandon, lambda bell: bell._take_down()], ids=["abandoned", "exit"])
-def test_a_forked_child_does_not_take_its_parents_bell_down(bell, fork, end):
+def test_a_forked_child_does_not_take_its_parents_bell_down(bell, fork, end, tmp_path):
     fork(lambda: end(bell))
-    assert ring(bell.path, "id-1")
+    assert ring(tmp_path, bell.address, "id-1")
     assert bell.wait(30) == ["id-1"]

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from celeriac.engines.sqlite.location import Location, network_file_system, parse
+from celeriac.engines.sqlite.location import Location, is_mount_point, network_file_system, parse
 from celeriac.exceptions import ConfigError
 
 
@@ -127,3 +127,9 @@ def test_without_a_mount_table_nothing_is_recognised():
 
 def test_a_root_on_a_network_is_recognised():
     assert network_file_system(Path("/srv"), "1 0 0:1 / / rw - nfs server:/ rw") == "nfs"
+
+
+def test_a_file_that_is_mounted_alone_is_recognised():
+    assert is_mount_point(Path("/mnt/my share"), MOUNTS)
+    assert not is_mount_point(Path("/mnt/my share/store.db"), MOUNTS)
+    assert not is_mount_point(Path("/mnt"), MOUNTS)

@@ -3,27 +3,23 @@ from importlib.resources import files
 
 import pytest
 
-from celeriac.engines.sqlite.queries import SCHEMA, statements
+from celeriac.engines.sqlite.queries import schema, statements
 
-FILES = ["claim", "inspect", "publish", "recover", "results", "settle"]
+FILES = ["claim", "inspect", "publish", "recover", "results", "revoke", "settle", "waiting"]
 
 
 @pytest.fixture
 def connection():
     connection = sqlite3.connect(":memory:")
-    connection.executescript(SCHEMA)
+    connection.executescript("".join(schema()))
     yield connection
     connection.close()
 
 
 def test_every_file_is_one_of_these():
     folder = files("celeriac.engines.sqlite") / "sql"
-    assert sorted(path.name for path in folder.iterdir() if path.name.endswith(".sql")) == [
-        *(f"{name}.sql" for name in FILES[:4]),
-        "results.sql",
-        "schema.sql",
-        "settle.sql",
-    ]
+    found = {path.name for path in folder.iterdir() if path.name.endswith(".sql")}
+    assert found == {"schema.sql", *(f"{name}.sql" for name in FILES)}
 
 
 @pytest.mark.parametrize("file", FILES)
@@ -58,6 +54,12 @@ HOT = [
     ("results", "expire"),
     ("publish", "receipt"),
     ("inspect", "letters_of_queue"),
+    ("revoke", "find"),
+    ("revoke", "version"),
+    ("revoke", "expire"),
+    ("waiting", "ready_after"),
+    ("waiting", "delayed_after"),
+    ("waiting", "delayed_in"),
 ]
 
 

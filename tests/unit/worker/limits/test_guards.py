@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import signal
 import sys
 import threading
 import time
@@ -9,7 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from celeriac.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded
+from celeriac.exceptions import LeaseLost, SoftTimeLimitExceeded, TimeLimitExceeded
 from celeriac.execution.calls import Call
 from celeriac.worker.limits.guards import MainThreadGuard, ThreadGuard, guard_of_this_thread
 from celeriac.worker.limits.limiter import Limit, Limiter
@@ -63,7 +64,7 @@ def with_guard(request):
 
 
 def soft(after_s):
-    return (Limit(time.monotonic() + after_s, SoftTimeLimitExceeded()),)
+    return [Limit(time.monotonic() + after_s, SoftTimeLimitExceeded())]
 
 
 def spin(for_s):
@@ -271,7 +272,7 @@ def test_a_coroutine_is_interrupted_where_it_waits(run_async):
             await asyncio.sleep(0)  # it may clean up with more of the same
             return "cleaned up"
 
-    assert run_async(task, soft(0.01)) == "cleaned up"
+    assert run_async(task, soft(0.5)) == "cleaned up"  # long enough for an event loop to be made before
 
 
 def test_what_leaves_the_coroutine_is_the_plain_exception(run_async):
@@ -293,7 +294,7 @@ def test_in_the_main_thread_a_coroutine_is_interrupted_where_it_computes():
 
     guard = guard_of_this_thread(Limiter())
     with asyncio.Runner() as runner:
-        assert guard.run_async(Call(task, (), {}, is_async=True), soft(0.01), runner) == "cleaned up"
+        assert guard.run_async(Call(task, (), {}, is_async=True), soft(0.2), runner) == "cleaned up"
 
 
 def test_thousands_of_coroutines_are_interrupted_by_their_own_limit_or_not_at_all(with_guard):
@@ -323,3 +324,66 @@ def test_thousands_of_coroutines_are_interrupted_by_their_own_limit_or_not_at_al
 
     with quick_switches():
         assert with_guard(trials) > 10
+
+
+# ── interruptions of calls without limits ────────────────────────────────────────────────────────────────────────────
+
+
+def without_limits(guard, function, is_async=False):
+    call = Call(function, (), {}, is_async=is_async)
+    if is_async:
+        with asyncio.Runner() as runner:
+            return guard.run_async(call, [], runner)
+    return guard.run(call, [])
+
+
+def test_a_call_without_limits_is_interrupted(with_guard):
+    def work(guard):
+        threading.Timer(0.05, guard._limiter.interrupt, [LeaseLost]).start()
+        with pytest.raises(LeaseLost, match="has gone to another worker"):
+            without_limits(guard, lambda: spin(30))
+        return "went on"
+
+    assert with_guard(work) == "went on"
+
+
+def test_a_coroutine_without_limits_is_cancelled(with_guard):
+    seen = []
+
+    async def wait():
+        try:
+            await asyncio.sleep(30)
+        except asyncio.CancelledError:
+            seen.append("cancelled")
+            raise
+
+    def work(guard):
+        threading.Timer(0.05, guard._limiter.interrupt, [LeaseLost]).start()
+        with pytest.raises(LeaseLost):
+            without_limits(guard, wait, is_async=True)
+
+    with_guard(work)
+    assert seen == ["cancelled"]
+
+
+def test_an_interruption_reaches_no_later_call(with_guard):
+    def work(guard):
+        guard._limiter.interrupt(LeaseLost)  # nothing is called now
+        without_limits(guard, lambda: spin(0.05))
+        for _ in range(300):
+            try:
+                without_limits(guard, lambda: guard._limiter.interrupt(LeaseLost))
+            except LeaseLost:
+                pass
+            without_limits(guard, nothing)
+        spin(0.05)
+
+    with_guard(work)
+
+
+def test_a_handler_of_the_users_own_is_left_alone():
+    """SIGUSR1 is faulthandler's in many projects; a run without limits does not touch it."""
+    before = signal.getsignal(signal.SIGUSR1)
+    guard = guard_of_this_thread(Limiter())
+    without_limits(guard, nothing)
+    assert signal.getsignal(signal.SIGUSR1) is before

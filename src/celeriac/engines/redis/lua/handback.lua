@@ -3,6 +3,8 @@
 -- ARGV   1  key prefix
 --        2  packed { at most so many, whether dead letters too }
 -- Reply  how many messages were moved (call again until 0), or -1 while a node of ours is alive
+--
+-- When there is nothing left to move, what we know of nodes and queues goes too. Dead letters that are to stay, stay.
 
 local most, with_dead = unpack(cmsgpack.unpack(ARGV[2]))
 local now, moved = now_ms(), 0
@@ -18,6 +20,19 @@ for _, node in ipairs(nodes) do
 end
 if wrong then return refusal() end
 if redis.call('ZCOUNT', key('nodes'), now, '+inf') > 0 then return -1 end
+
+-- { id, queue, raw }
+local letters = {}
+for _, id in ipairs(with_dead and redis.call('ZRANGE', key('dead'), 0, most - 1) or {}) do
+  local packed = redis.call('HGET', key('dead:letters'), id)
+  if packed then
+    local queue, _, _, _, _, raw = unpack(cmsgpack.unpack(packed))
+    letters[#letters + 1] = { id, queue, raw }
+    expect_queue(queue)
+  end
+end
+if wrong then return refusal() end
+go_on_when_full()
 
 for _, node in ipairs(nodes) do
   local leased = key('leased:' .. node)
@@ -40,17 +55,21 @@ for _, queue in ipairs(queues) do
   end
   if moved == most then return moved end
 end
-if not with_dead then return moved end
-for _, id in ipairs(redis.call('ZRANGE', key('dead'), 0, most - moved - 1)) do
-  local packed = redis.call('HGET', key('dead:letters'), id)
-  if packed then
-    local queue, _, _, _, _, raw = unpack(cmsgpack.unpack(packed))
-    expect_queue(queue)
-    if wrong then return refusal() end
-    redis.call('LPUSH', ready(queue, 0), raw)
-    redis.call('HDEL', key('dead:letters'), id)
-    moved = moved + 1
-  end
-  redis.call('ZREM', key('dead'), id)
+for _, letter in ipairs(letters) do
+  if moved == most then return moved end
+  redis.call('LPUSH', ready(letter[2], 0), letter[3])
+  redis.call('HDEL', key('dead:letters'), letter[1])
+  redis.call('ZREM', key('dead'), letter[1])
+  moved = moved + 1
 end
-return moved
+if moved > 0 then return moved end
+
+for _, queue in ipairs(queues) do
+  for _, name in ipairs({ 'nodes', 'waiting', 'rung', 'paused' }) do redis.call('DEL', of_queue(queue, name)) end
+end
+for _, node in ipairs(nodes) do redis.call('DEL', key('node:' .. node)) end
+for _, name in ipairs({ 'nodes', 'past', 'token' }) do redis.call('DEL', key(name)) end
+if redis.call('EXISTS', key('dead:letters')) == 0 then
+  for _, name in ipairs({ 'queues', 'dead', 'letter', 'trimmed' }) do redis.call('DEL', key(name)) end
+end
+return 0

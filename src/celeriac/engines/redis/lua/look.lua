@@ -9,7 +9,7 @@
 local verb, queue, most = unpack(cmsgpack.unpack(ARGV[2]), 1, 3)
 if queue then expect_queue(queue) end
 expect(key('queues'), 'set') expect(key('nodes'), 'zset') expect(key('dead'), 'zset')
-expect(key('dead:letters'), 'hash')
+expect(key('dead:letters'), 'hash') expect(key('past'), 'hash')
 if wrong then return refusal() end
 local now = now_ms()
 
@@ -31,7 +31,20 @@ if verb == 'resume' then
   if count > 0 then ring(queue, count) end
   return 1
 end
+-- What is told of purged messages goes too; hardly ever is there any.
+local function forget_pasts(raws, cut)
+  for _, raw in ipairs(raws) do redis.call('HDEL', key('past'), redis.sha1hex(string.sub(raw, cut))) end
+end
+
 if verb == 'purge' then
+  if was_there(key('past')) then
+    for _, step in ipairs(STEPS) do
+      local list = ready(queue, step)
+      for start = 0, redis.call('LLEN', list) - 1, 100 do forget_pasts(redis.call('LRANGE', list, start, start + 99), 1) end
+    end
+    local delayed = of_queue(queue, 'delayed')
+    for start = 0, redis.call('ZCARD', delayed) - 1, 100 do forget_pasts(redis.call('ZRANGE', delayed, start, start + 99), 2) end
+  end
   local count = waiting(queue) + redis.call('ZCOUNT', of_queue(queue, 'delayed'), '(' .. now, '+inf')
   for _, step in ipairs(STEPS) do redis.call('DEL', ready(queue, step)) end
   redis.call('DEL', of_queue(queue, 'delayed'))

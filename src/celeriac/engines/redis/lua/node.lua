@@ -15,6 +15,7 @@ if verb ~= 'register' then
 end
 for _, queue in ipairs(queues) do expect_queue(queue) end
 if wrong then return refusal() end
+go_on_when_full()
 local now = now_ms()
 
 if verb == 'unregister' then
@@ -28,7 +29,8 @@ end
 if verb == 'register' then
   redis.call('HSET', node, 'info', about, 'lease', lease, 'steady', now, 'started', now, 'queues', cmsgpack.pack(queues))
   for _, queue in ipairs(queues) do redis.call('SADD', key('queues'), queue) end
-elseif tonumber(redis.call('ZSCORE', nodes, id)) < now then
+elseif tonumber(redis.call('ZSCORE', nodes, id)) < now or tonumber(redis.call('HGET', node, 'steady')) > now then
+  -- A gap; or the server's clock was turned back, which is one for all that we can tell.
   redis.call('HSET', node, 'steady', now)
 end
 redis.call('ZADD', nodes, now + lease, id)

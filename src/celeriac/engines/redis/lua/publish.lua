@@ -12,7 +12,13 @@ for i, message in ipairs(messages) do
   if i == 1 or message[1] ~= messages[i - 1][1] then expect_queue(message[1]) end
 end
 if wrong then return refusal() end
-if tonumber(redis.call('GET', receipt) or -1) >= number then return 0 end
+-- A failover may take a receipt back, and then its messages with it: both were written in one step, and repeating adds them
+-- again. It never takes back a receipt and leaves its messages. A producer sends one number at a time, so no higher number
+-- can stand there while this one's messages are missing.
+if tonumber(redis.call('GET', receipt) or -1) >= number then
+  redis.call('EXPIRE', receipt, 86400) -- a write, for whoever WAITs on this connection until it is replicated
+  return 0
+end
 
 redis.call('SET', receipt, number, 'EX', 86400)
 local came = {}

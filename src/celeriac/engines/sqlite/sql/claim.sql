@@ -1,5 +1,9 @@
 -- Lend messages out: ready -> leased, and delayed -> ready for what is due. Runs in one write transaction.
 
+-- name: registered
+-- A worker whose store was replaced under it gets nothing of the new one before it is known there. Args: node.
+SELECT 1 FROM nodes WHERE id = ?;
+
 -- name: due
 -- Args: now, limit.
 SELECT due, id, queue, priority, deliveries, begun, published FROM delayed WHERE due <= ? ORDER BY due LIMIT ?;
@@ -38,6 +42,13 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?);
 -- name: raw
 -- Args: id.
 SELECT raw FROM messages WHERE id = ?;
+
+-- name: any_past
+SELECT EXISTS (SELECT 1 FROM past);
+
+-- name: past
+-- Args: id.
+SELECT told FROM past WHERE id = ?;
 
 -- name: park
 -- Args: queue, bell.

@@ -41,13 +41,14 @@ DELETE FROM ready WHERE queue = ?;
 DELETE FROM delayed WHERE queue = ?;
 
 -- name: letters
--- Args: limit.
-SELECT id, queue, task_id, task, reason, detail, buried, deliveries, raw FROM dead ORDER BY id DESC LIMIT ?;
+-- Args: older than this id, limit.
+SELECT id, queue, task_id, task, reason, detail, buried, deliveries, raw FROM dead
+WHERE id < ? ORDER BY id DESC LIMIT ?;
 
 -- name: letters_of_queue
--- Args: queue, limit.
+-- Args: queue, older than this id, limit.
 SELECT id, queue, task_id, task, reason, detail, buried, deliveries, raw FROM dead
-WHERE queue = ? ORDER BY id DESC LIMIT ?;
+WHERE queue = ? AND id < ? ORDER BY id DESC LIMIT ?;
 
 -- name: letter
 -- Args: id.
@@ -58,9 +59,18 @@ SELECT id, queue, task_id, task, reason, detail, buried, deliveries, raw FROM de
 DELETE FROM dead WHERE id = ?;
 
 -- name: trim_by_age
--- Args: buried before.
-DELETE FROM dead WHERE buried < ?;
+-- Args: buried before, at most so many.
+DELETE FROM dead WHERE id IN (SELECT id FROM dead WHERE buried < ? ORDER BY id LIMIT ?);
 
 -- name: trim_by_size
--- Keep the newest. Args: how many.
-DELETE FROM dead WHERE id <= (SELECT id FROM dead ORDER BY id DESC LIMIT 1 OFFSET ?);
+-- Keep the newest. Args: how many, at most so many of the others.
+DELETE FROM dead WHERE id IN (
+    SELECT id FROM dead WHERE id <= (SELECT id FROM dead ORDER BY id DESC LIMIT 1 OFFSET ?) ORDER BY id LIMIT ?
+);
+
+-- name: count_trimmed
+-- Args: how many.
+INSERT INTO counters (name, value) VALUES ('trimmed', ?) ON CONFLICT (name) DO UPDATE SET value = value + excluded.value;
+
+-- name: trimmed
+SELECT value FROM counters WHERE name = 'trimmed';

@@ -21,14 +21,18 @@ SELECT id, name, host, pid, pool, concurrency, queues, started, renewed,
 -- Nodes that hold leases, registered or not.
 SELECT DISTINCT node FROM leased;
 
+-- name: holders
+-- The children that hold leases. Args: node.
+SELECT DISTINCT child FROM leased WHERE node = ?;
+
 -- name: held_by_child
 -- Args: node, child.
-SELECT token, queue, deliveries, begun, previous, raw FROM leased JOIN messages USING (id)
+SELECT token, queue, deliveries, begun, previous, raw, told FROM leased JOIN messages USING (id) LEFT JOIN past USING (id)
 WHERE node = ? AND child = ? ORDER BY token;
 
 -- name: held_by_node
 -- Args: node.
-SELECT token, queue, deliveries, begun, previous, raw FROM leased JOIN messages USING (id)
+SELECT token, queue, deliveries, begun, previous, raw, told FROM leased JOIN messages USING (id) LEFT JOIN past USING (id)
 WHERE node = ? ORDER BY token;
 
 -- name: seize

@@ -8,6 +8,10 @@ SELECT body FROM results WHERE task_id = ? AND (expires IS NULL OR expires > ?);
 -- Args: task_id.
 DELETE FROM results WHERE task_id = ?;
 
+-- name: discard
+-- Unless it has been replaced. Args: task_id, body.
+DELETE FROM results WHERE task_id = ? AND body = ?;
+
 -- name: expire
 -- Args: now, at most so many.
 DELETE FROM results WHERE task_id IN (SELECT task_id FROM results WHERE expires <= ? LIMIT ?);

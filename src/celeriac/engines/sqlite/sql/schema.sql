@@ -2,6 +2,9 @@
 --
 -- A message's bytes lie once in `messages`; the other tables hold its id and move it by a few bytes. Ids grow, so that
 -- order of publication is order of id, also for a message that was given back. Times are seconds since 1970 (REAL).
+--
+-- Whoever changes something here raises VERSION in schema.py and adds upgrades/<version>.sql, which does the same to a
+-- store that is in use; where programs of the version before could not go on with it, it raises `compatible_from`.
 
 CREATE TABLE messages (
     id          INTEGER PRIMARY KEY,
@@ -43,6 +46,12 @@ CREATE TABLE leased (                       -- lent to a child of a node
     previous    INTEGER                     -- the token of the owner from whom it was taken over
 );
 
+CREATE TABLE past (                         -- of the few messages whose process ended under a run (past.py); JSON
+    id          INTEGER PRIMARY KEY,
+    told        TEXT NOT NULL
+);
+CREATE TRIGGER past_ends AFTER DELETE ON messages BEGIN DELETE FROM past WHERE id = OLD.id; END;
+
 CREATE TABLE dead (                         -- buried
     id          INTEGER PRIMARY KEY AUTOINCREMENT,
     queue       TEXT NOT NULL,
@@ -76,6 +85,13 @@ CREATE TABLE nodes (                        -- workers; alive while their proces
     renewed     REAL NOT NULL
 );
 
+CREATE TABLE revoked (                      -- tasks that must not run
+    task_id     TEXT PRIMARY KEY,
+    expires     REAL NOT NULL,
+    signal      TEXT                        -- for the process that runs it; NULL lets it go on
+) WITHOUT ROWID;
+CREATE INDEX revoked_by_expiry ON revoked (expires);
+
 CREATE TABLE paused (queue TEXT PRIMARY KEY) WITHOUT ROWID;
 
 CREATE TABLE producers (                    -- the last publish of each, so that repeating it adds nothing
@@ -97,4 +113,5 @@ CREATE TABLE result_waiters (               -- processes that wait for a result
 ) WITHOUT ROWID;
 
 CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-INSERT INTO counters VALUES ('token', 0);
+INSERT INTO counters VALUES ('token', 0), ('revocation', 0);
+INSERT INTO counters VALUES ('compatible_from', 1); -- the oldest version of a program that may use these tables

@@ -17,6 +17,10 @@ DELETE FROM messages WHERE id = ?;
 -- Args: token.
 UPDATE leased SET begun = 1 WHERE token = ?;
 
+-- name: tell
+-- What is told of earlier runs from now on. Args: id, told.
+INSERT OR REPLACE INTO past (id, told) VALUES (?, ?);
+
 -- name: bury
 -- Args: queue, task_id, task, reason, detail, buried, deliveries, raw.
 INSERT INTO dead (queue, task_id, task, reason, detail, buried, deliveries, raw) VALUES (?, ?, ?, ?, ?, ?, ?, ?);
