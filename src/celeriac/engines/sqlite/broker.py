@@ -40,7 +40,7 @@ from celeriac.engines.base import (
     Revoked,
     Waiting,
 )
-from celeriac.engines.sqlite import results, revoking, waiting
+from celeriac.engines.sqlite import letters, looking, results, revoking, waiting
 from celeriac.engines.sqlite.database import Database
 from celeriac.engines.sqlite.doorbell import Doorbell, ring, sweep
 from celeriac.engines.sqlite.liveness import NodeLocks
@@ -61,11 +61,8 @@ _INSPECT = statements("inspect")
 #: Bounds on what one transaction does, so that other writers wait milliseconds and not seconds.
 _MOST_PROMOTED = 500
 _MOST_EXPIRED = 1000
-_MOST_TRIMMED = 1000
 _MOST_CLAIMED_BYTES = 8_000_000
 _RECEIPT_MEMORY_S = 86_400.0
-#: Above every id of a dead letter.
-_NEWEST = 2**63 - 1
 
 
 class SQLiteBroker:
@@ -173,21 +170,12 @@ class SQLiteBroker:
             case Bury(reason, detail):
                 connection.execute(_SETTLE["end_lease"], (commit.token,))
                 (raw,) = connection.execute(_CLAIM["raw"], (message_id,)).fetchone()
-                self._bury(connection, queue, raw, reason, detail, deliveries)
+                letters.bury(connection, queue, raw, reason, detail, deliveries)
                 connection.execute(_SETTLE["delete_message"], (message_id,))
         if commit.record is not None:
             results.store_records(connection, [commit.record])
         came.update(self._insert(connection, commit.messages))
         return True
-
-    def _bury(
-        self, connection: sqlite3.Connection, queue: str, raw: bytes, reason: str, detail: str, deliveries: int
-    ) -> None:
-        message = messages.decode(raw)
-        connection.execute(
-            _SETTLE["bury"],
-            (queue, message.id, message.task, _writable(reason), _writable(detail), time.time(), deliveries, raw),
-        )
 
     def _claim(
         self, connection: sqlite3.Connection, owner: Owner, claim: Claim, came: Counter[str]
@@ -399,23 +387,7 @@ class SQLiteBroker:
 
     def queues(self) -> list[QueueState]:
         with self.database.read() as connection:
-            ready = {queue: (count, oldest) for queue, count, oldest in connection.execute(_INSPECT["ready"])}
-            leased: dict[str, int] = dict(connection.execute(_INSPECT["leased"]).fetchall())
-            delayed: dict[str, int] = dict(connection.execute(_INSPECT["delayed"]).fetchall())
-            dead: dict[str, int] = dict(connection.execute(_INSPECT["dead"]).fetchall())
-            paused = {queue for (queue,) in connection.execute(_CLAIM["paused"])}
-        return [
-            QueueState(
-                name=name,
-                ready=ready.get(name, (0, None))[0],
-                leased=leased.get(name, 0),
-                delayed=delayed.get(name, 0),
-                dead=dead.get(name, 0),
-                oldest=ready.get(name, (0, None))[1],
-                paused=name in paused,
-            )
-            for name in sorted({*ready, *leased, *delayed, *dead, *paused})
-        ]
+            return looking.queues(connection)
 
     def nodes(self) -> list[NodeState]:
         with self.database.read() as connection:
@@ -453,22 +425,16 @@ class SQLiteBroker:
             return ready + connection.execute(_INSPECT["purge_delayed"], (queue,)).rowcount
 
     def dead(self, queue: str | None = None, limit: int = 100, after: DeadLetter | None = None) -> list[DeadLetter]:
-        before = _NEWEST if after is None else after.id
         with self.database.read() as connection:
-            if queue is None:
-                rows = connection.execute(_INSPECT["letters"], (before, limit)).fetchall()
-            else:
-                rows = connection.execute(_INSPECT["letters_of_queue"], (queue, before, limit)).fetchall()
-        return [DeadLetter(*row) for row in rows]
+            return letters.listed(connection, queue, limit, after)
 
     def find_dead(self, letter_id: int) -> DeadLetter | None:
         with self.database.read() as connection:
-            row = connection.execute(_INSPECT["letter"], (letter_id,)).fetchone()
-        return None if row is None else DeadLetter(*row)
+            return letters.find(connection, letter_id)
 
     def exhume(self, letter_id: int, outgoing: Outgoing) -> bool:
         with self.database.write() as connection:
-            if connection.execute(_INSPECT["drop_letter"], (letter_id,)).rowcount == 0:
+            if letters.drop(connection, [letter_id]) == 0:
                 return False
             bells = self._waiting(connection, self._insert(connection, [outgoing]))
         self._ring(bells)
@@ -476,26 +442,19 @@ class SQLiteBroker:
 
     def drop_dead(self, letter_ids: Collection[int]) -> int:
         with self.database.write() as connection:
-            return connection.executemany(_INSPECT["drop_letter"], [(number,) for number in letter_ids]).rowcount
+            return letters.drop(connection, letter_ids)
 
     def trim_dead(self, max_age_s: float, max_size: int) -> int:
-        before, trimmed = time.time() - max_age_s, 0
-        while (count := self._trim_some(before, max_size)) > 0:
+        before, trimmed, count = time.time() - max_age_s, 0, -1
+        while count != 0:
+            with self.database.write(durable=False) as connection:
+                count = letters.trim(connection, before, max_size)
             trimmed += count
         return trimmed
 
-    def _trim_some(self, before: float, max_size: int) -> int:
-        with self.database.write(durable=False) as connection:
-            count = connection.execute(_INSPECT["trim_by_age"], (before, _MOST_TRIMMED)).rowcount
-            count += connection.execute(_INSPECT["trim_by_size"], (max_size, _MOST_TRIMMED)).rowcount
-            if count:
-                connection.execute(_INSPECT["count_trimmed"], (count,))
-            return count
-
     def dead_trimmed(self) -> int:
         with self.database.read() as connection:
-            row = connection.execute(_INSPECT["trimmed"]).fetchone()
-        return 0 if row is None else int(row[0])
+            return letters.trimmed(connection)
 
     # ── revoked and delayed ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -564,11 +523,6 @@ def _lease(
     token: int, queue: str, deliveries: int, begun: int, previous: int | None, raw: bytes, told: str | None
 ) -> Lease:
     return Lease(token, queue, messages.decode(raw), deliveries, bool(begun), previous, Past.decode(told))
-
-
-def _writable(text: str) -> str:
-    """Half characters, as undecodable file names in a traceback have, are written as escapes."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _without_suspects(
