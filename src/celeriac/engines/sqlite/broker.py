@@ -6,8 +6,6 @@ if the ringer dies in between, the waiter's own time-out finds the message.
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import json
 import sqlite3
 import threading
@@ -18,7 +16,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from celeriac import messages
-from celeriac.crashpoints import reach
 from celeriac.engines.base import (
     Ack,
     Bury,
@@ -40,7 +37,7 @@ from celeriac.engines.base import (
     Revoked,
     Waiting,
 )
-from celeriac.engines.sqlite import letters, looking, results, revoking, waiting
+from celeriac.engines.sqlite import claiming, letters, looking, results, revoking, waiting
 from celeriac.engines.sqlite.database import Database
 from celeriac.engines.sqlite.doorbell import Doorbell, ring, sweep
 from celeriac.engines.sqlite.liveness import NodeLocks
@@ -48,7 +45,7 @@ from celeriac.engines.sqlite.logwatch import LogWatch
 from celeriac.engines.sqlite.queries import statements
 from celeriac.exceptions import BrokerError, OperationalError
 from celeriac.messages import Malformed, Message, Outgoing
-from celeriac.past import NO_PAST, Past
+from celeriac.past import Past
 
 __all__ = ["SQLiteBroker"]
 
@@ -59,9 +56,7 @@ _RECOVER = statements("recover")
 _INSPECT = statements("inspect")
 
 #: Bounds on what one transaction does, so that other writers wait milliseconds and not seconds.
-_MOST_PROMOTED = 500
 _MOST_EXPIRED = 1000
-_MOST_CLAIMED_BYTES = 8_000_000
 _RECEIPT_MEMORY_S = 86_400.0
 
 
@@ -183,10 +178,10 @@ class SQLiteBroker:
         if connection.execute(_CLAIM["registered"], (owner.node,)).fetchone() is None:
             return (), None
         now = time.time()
-        self._promote(connection, now)
+        claiming.promote(connection, now)
         paused = {queue for (queue,) in connection.execute(_CLAIM["paused"])}
         queues = [queue for queue in claim.queues if queue not in paused]
-        leases = tuple(self._take(connection, owner, queues, claim.limit))
+        leases = tuple(claiming.take(connection, owner, queues, claim.limit))
         if not leases and claim.park:
             self._parked = self._claim_bell().address
             # Also on paused queues: whoever resumes one wakes who waits for it.
@@ -204,52 +199,6 @@ class SQLiteBroker:
         dues = [connection.execute(_CLAIM["next_due"], (queue,)).fetchone()[0] for queue in queues]
         next_due = min((due for due in dues if due is not None), default=None)
         return leases, None if next_due is None else max(0.0, next_due - now)
-
-    def _promote(self, connection: sqlite3.Connection, now: float) -> None:
-        """Delayed messages whose time has come go to their place in the queue: the place of their publication."""
-        for due, message_id, queue, priority, deliveries, begun, published in connection.execute(
-            _CLAIM["due"], (now, _MOST_PROMOTED)
-        ).fetchall():
-            connection.execute(_CLAIM["promote"], (due, message_id))
-            connection.execute(_PUBLISH["ready"], (queue, priority, message_id, deliveries, begun, published))
-            reach("sqlite-promoted")
-
-    def _take(self, connection: sqlite3.Connection, owner: Owner, queues: Sequence[str], limit: int) -> Iterable[Lease]:
-        """Lend the next messages: lowest priority number first, then oldest, over all queues."""
-        heads = [
-            [(priority, message_id, queue, *rest) for priority, message_id, *rest in rows]
-            for queue in queues
-            if (rows := connection.execute(_CLAIM["next"], (queue, limit)).fetchall())
-        ]
-        if not heads:
-            return []
-        chosen = list(_without_suspects(itertools.islice(heapq.merge(*heads), limit)))
-        token = self._reserve_tokens(connection, len(chosen))
-        (any_past,) = connection.execute(_CLAIM["any_past"]).fetchone()
-        leases: list[Lease] = []
-        size = 0
-        for priority, message_id, queue, deliveries, begun, published in chosen:
-            (raw,) = connection.execute(_CLAIM["raw"], (message_id,)).fetchone()
-            size += len(raw)
-            if leases and size > _MOST_CLAIMED_BYTES:
-                break
-            connection.execute(_CLAIM["take"], (queue, priority, message_id))
-            row = (token, message_id, queue, priority, deliveries + 1, begun, published, owner.node, owner.child)
-            connection.execute(_CLAIM["lend"], row)
-            past = self._past(connection, message_id) if any_past else NO_PAST
-            leases.append(Lease(token, queue, messages.decode(raw), deliveries + 1, bool(begun), None, past))
-            token += 1
-        revoked = revoking.among(connection, [lease.message.id for lease in leases])
-        return [replace(lease, revoked=True) if lease.message.id in revoked else lease for lease in leases]
-
-    def _past(self, connection: sqlite3.Connection, message_id: int) -> Past:
-        row = connection.execute(_CLAIM["past"], (message_id,)).fetchone()
-        return NO_PAST if row is None else Past.decode(row[0])
-
-    def _reserve_tokens(self, connection: sqlite3.Connection, count: int) -> int:
-        connection.execute(_CLAIM["tokens"], (count,))
-        (last,) = connection.execute(_CLAIM["last_token"]).fetchone()
-        return int(last) - count + 1
 
     def held(self, owner: Owner) -> list[Lease]:
         with self.database.read() as connection:
@@ -378,7 +327,7 @@ class SQLiteBroker:
         by: Owner,
     ) -> list[Lease]:
         leases = []
-        for token, row in enumerate(rows, self._reserve_tokens(connection, len(rows))):
+        for token, row in enumerate(rows, claiming.reserve_tokens(connection, len(rows))):
             connection.execute(_RECOVER["seize"], (token, by.node, by.child, row[0]))
             leases.append(replace(_lease(*row), token=token, previous=row[0]))
         return leases
@@ -461,7 +410,7 @@ class SQLiteBroker:
     def revoke(self, revocations: Sequence[Revocation]) -> int:
         with self.database.write() as connection:
             revoking.revoke(connection, revocations)
-            return self._reserve_tokens(connection, 1)
+            return claiming.reserve_tokens(connection, 1)
 
     def unrevoke(self, task_ids: Collection[str]) -> int:
         with self.database.write() as connection:
@@ -523,16 +472,3 @@ def _lease(
     token: int, queue: str, deliveries: int, begun: int, previous: int | None, raw: bytes, told: str | None
 ) -> Lease:
     return Lease(token, queue, messages.decode(raw), deliveries, bool(begun), previous, Past.decode(told))
-
-
-def _without_suspects(
-    chosen: Iterable[tuple[int, int, str, int, int, float]],
-) -> Iterable[tuple[int, int, str, int, int, float]]:
-    """A message whose run ended in a crash is lent alone, so that it takes no innocent one along."""
-    for position, row in enumerate(chosen):
-        suspect = row[3] > 0
-        if suspect and position > 0:
-            return
-        yield row
-        if suspect:
-            return
