@@ -63,7 +63,9 @@ def _kill_children(fleet: Fleet, chance: Chance, kills: int, *options: str) -> s
     with fleet.worker("-c", _CHILDREN, *options) as worker:
         for begun in _moments(chance, kills):
             fleet.wait_until_begun(begun)
-            victim = chance.choice(until(worker.children, "some child lives"))
+            # One that was killed a moment ago may still be seen, and be gone before it is killed again.
+            living = until(lambda: set(worker.children()) - killed, "some child lives")
+            victim = chance.choice(sorted(living))
             os.kill(victim, signal.SIGKILL)
             killed.add(victim)
         fleet.assert_all_done(results)
@@ -117,7 +119,9 @@ def test_at_most_once_tasks_end_once_or_as_lost(
     with fleet.worker("-c", _CHILDREN) as worker:
         for begun in _moments(chance, kills, count):
             fleet.wait_until_begun(begun)
-            victim = chance.choice(until(worker.children, "some child lives"))
+            # One that was killed a moment ago may still be seen, and be gone before it is killed again.
+            living = until(lambda: set(worker.children()) - killed, "some child lives")
+            victim = chance.choice(sorted(living))
             os.kill(victim, signal.SIGKILL)
             killed.add(victim)
         lost = set()
