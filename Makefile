@@ -5,13 +5,13 @@ BIN := $(VENV)/bin
 WORKERS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test crash check bench docs fix clean
+.PHONY: help demo test crash check bench bench-growth docs fix clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.demo  ## resize real pictures and send mails by tasks, on the embedded store
-	@$(BIN)/python -m examples.demo
+demo: $(VENV)/.demo  ## a web application with pictures and mails, until Ctrl-C; without a terminal, once to its end
+	@$(BIN)/python -m examples
 
 test: $(VENV)/.dev  ## run all tests
 	@scripts/peers
@@ -30,6 +30,10 @@ check: $(VENV)/.dev  ## lint, types, layers
 bench: $(VENV)/.dev  ## celeriac beside Celery 5.7, same tasks, same run
 	@$(BIN)/python -m bench
 
+bench-growth: $(VENV)/.dev  ## how costs grow with backlog, queues, payload, delayed tasks; 20 minutes
+	@scripts/peers
+	@$(BIN)/python -m bench.growth
+
 docs: $(VENV)/.dev  ## build the documentation, docs/_build/html/index.html
 	@$(BIN)/python -m sphinx -q -W --keep-going docs docs/_build/html
 	@echo "docs/_build/html/index.html"
@@ -39,7 +43,7 @@ fix: $(VENV)/.dev  ## mend what ruff can mend
 	@$(BIN)/ruff format .
 
 clean:  ## remove everything that was built
-	@rm -rf $(VENV) .peers .demo dist docs/_build bench/results .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf $(VENV) .peers .demo .studio dist docs/_build bench/results .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(VENV)/.demo: pyproject.toml scripts/setup
 	@scripts/setup $(VENV) demo

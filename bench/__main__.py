@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from bench.measures import FULL, MEASURES, QUICK
 from bench.peers import PEERS
 from bench.peers.base import PROJECT
+from bench.plots import draw
 from bench.processes import BenchError
 from bench.report import Run, as_json, as_markdown
 from bench.session import new_session
@@ -28,7 +29,7 @@ RESULTS = Path(__file__).resolve().parent / "results"
 def main() -> int:
     options = parse(sys.argv[1:])
     # Quick when nothing is missing, and says itself what is.
-    if subprocess.run([PROJECT / "scripts" / "peers"], check=False).returncode:
+    if subprocess.run([PROJECT / "scripts" / "peers", "all"], check=False).returncode:
         return 1
     run = Run(
         peers=[PEERS[name] for name in options.peer or PEERS],
@@ -44,7 +45,9 @@ def main() -> int:
         files[options.json] = as_json(run)
     for file, text in files.items():
         file.write_text(text, encoding="utf-8")
+    drawn = draw(run, RESULTS)
     print(as_markdown(run))
+    print(f"written to {RESULTS}: latest.md, latest.json and {len(drawn)} plots")
     for failure in failures:
         print(f"FAILED {failure}", file=sys.stderr)
     return 1 if failures else 0
@@ -69,16 +72,16 @@ def take(run: Run) -> list[str]:
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
-        bar = progress.add_task("", total=run.rounds * len(run.measures) * len(run.peers))
+        bar = progress.add_task("", total=run.rounds * sum(len(run.takers(measure)) for measure in run.measures))
         for number in range(1, run.rounds + 1):
             for measure in run.measures:
-                for peer in run.peers:
+                for peer in run.takers(measure):
                     step = f"round {number} of {run.rounds}: {measure.name}, {peer.title}"
                     progress.update(bar, description=step)
                     if not console.is_terminal:
                         print(step, file=sys.stderr, flush=True)
                     try:
-                        with new_session(peer) as session:
+                        with new_session(peer, measure.name) as session:
                             for figure, value in measure.take(session, run.scale).items():
                                 run.samples[figure, peer.name].append(value)
                     except BenchError as error:

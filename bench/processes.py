@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
-__all__ = ["BenchError", "clean_environment", "pss_bytes", "run_until_left", "tail"]
+__all__ = ["BenchError", "clean_environment", "cpu_s", "pss_bytes", "run_until_left", "tail", "tree"]
 
 PATIENCE_S = 15.0
 
@@ -59,11 +59,23 @@ def tail(log: Path, lines: int = 15) -> str:
     return "\n".join(log.read_text(errors="replace").splitlines()[-lines:]) or "(no output)"
 
 
-def pss_bytes(root: int) -> int | None:
-    """Memory of a process and all below it, shared pages counted once (PSS); None where the system does not tell."""
+def pss_bytes(roots: Sequence[int]) -> int | None:
+    """Memory of processes and all below them, shared pages counted once (PSS); None where the system does not tell."""
     if not Path("/proc/self/smaps_rollup").exists():
         return None
-    return sum(_pss_bytes_of_one(pid) for pid in _tree(root))
+    return sum(_pss_bytes_of_one(pid) for pid in tree(roots))
+
+
+def cpu_s(pids: Sequence[int]) -> float | None:
+    """Seconds of processor time that these have used, for themselves and in the kernel; None where nobody tells."""
+    if not Path("/proc/self/stat").exists():
+        return None
+    ticks = 0
+    for pid in pids:
+        with contextlib.suppress(OSError):  # it has ended
+            user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+            ticks += int(user) + int(system)
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _pss_bytes_of_one(pid: int) -> int:
@@ -73,14 +85,15 @@ def _pss_bytes_of_one(pid: int) -> int:
     raise BenchError(f"/proc/{pid}/smaps_rollup has no Pss line")
 
 
-def _tree(root: int) -> list[int]:
+def tree(roots: Sequence[int]) -> list[int]:
+    """These processes and all below them."""
     children: dict[int, list[int]] = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):  # a process may end while we look
             # The name stands in parentheses and may hold anything; the parent is the second field after it.
             parent = int(stat.read_text().rpartition(")")[2].split()[1])
             children.setdefault(parent, []).append(int(stat.parent.name))
-    found = [root]
+    found = list(roots)
     for pid in found:
         found += children.get(pid, [])
     return found

@@ -11,9 +11,12 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from bench.goals import judge
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from bench.goals import Outcome
     from bench.measures import Figure, Measure, Scale
     from bench.peers.base import Peer
 
@@ -34,23 +37,45 @@ class Run:
     def figures(self) -> list[Figure]:
         return [figure for measure in self.measures for figure in measure.figures]
 
+    def takers(self, measure: Measure) -> list[Peer]:
+        """The peers of whom the measure says anything."""
+        return [peer for peer in self.peers if measure.is_for(peer)]
+
     def of(self, figure: Figure, peer: Peer) -> list[float]:
         return self.samples.get((figure.name, peer.name), [])
 
 
 def as_markdown(run: Run) -> str:
-    *ours, reference = run.peers
-    rows = [["", *(peer.title for peer in run.peers), *(f"{peer.title}, against {reference.title}" for peer in ours)]]
-    for figure in run.figures:
-        row = [f"{figure.title} ({figure.unit})"]
-        row += [_spread(run.of(figure, peer)) for peer in run.peers]
-        row += [_comparison(figure, run.of(figure, peer), run.of(figure, reference)) for peer in ours]
-        rows.append(row)
+    """The figures, the goals, and what a reader must know to believe them."""
+    table = [["", *(peer.title for peer in run.peers)]]
+    table += [
+        [f"{figure.title} ({figure.unit})", *(_spread(run.of(figure, peer)) for peer in run.peers)]
+        for figure in run.figures
+    ]
     rounds = "1 round" if run.rounds == 1 else f"medians of {run.rounds} rounds (lowest – highest), peers in turn"
-    lines = [*_aligned(rows), "", f"{rounds}; {_machine()}; {_today()}.", ""]
-    lines += [f"- {peer.title} ({versions(peer)}): {peer.settings}." for peer in run.peers]
+    lines = [*_aligned(table), "", f"{rounds}; {_machine()}; {_today()}.", ""]
+    goals = [outcome for outcome in judge(run.samples) if outcome.reached is not None]
+    if goals:
+        lines += [*_aligned([["goal", "to reach", "reached", ""], *map(_goal_row, goals)]), ""]
+    lines += [f"- {peer.title} ({versions(peer)}): {peer.settings}. {_sentence(peer.guarantee)}" for peer in run.peers]
     lines += [f"- {measure.name}: {measure.how.format(**asdict(run.scale))}." for measure in run.measures]
     return "\n".join(lines) + "\n"
+
+
+def _goal_row(outcome: Outcome) -> list[str]:
+    goal = outcome.goal
+    assert outcome.reached is not None
+    sign = "≥" if goal.at_least else "≤"
+    return [
+        goal.what,
+        f"{sign} {_number(goal.goal)} {goal.unit}",
+        f"{_number(outcome.reached)} {goal.unit}",
+        "met" if outcome.met else "MISSED",
+    ]
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def as_json(run: Run) -> str:
@@ -65,6 +90,10 @@ def as_json(run: Run) -> str:
         "scale": asdict(run.scale),
         "peers": {peer.name: {"versions": versions(peer), "settings": peer.settings} for peer in run.peers},
         "figures": figures,
+        "goals": [
+            {"what": one.goal.what, "goal": one.goal.goal, "reached": one.reached, "met": one.met}
+            for one in judge(run.samples)
+        ],
     }
     return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
 
@@ -83,24 +112,16 @@ def _summary(samples: list[float]) -> dict[str, object] | None:
 
 def _spread(samples: list[float]) -> str:
     if not samples:
-        return "not measured"
+        return "–"
     middle = _number(statistics.median(samples))
     return middle if len(samples) == 1 else f"{middle} ({_number(min(samples))} – {_number(max(samples))})"
-
-
-def _comparison(figure: Figure, ours: list[float], theirs: list[float]) -> str:
-    if not ours or not theirs:
-        return ""
-    a, b = statistics.median(ours), statistics.median(theirs)
-    times = a / b if figure.more_is_better else b / a
-    return f"{_number(times)} times better" if times >= 1 else f"{_number(1 / times)} times worse"
 
 
 def _number(value: float) -> str:
     """As many digits as tell something."""
     if value >= 100:
         return f"{value:,.0f}"
-    return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+    return f"{value:.1f}" if value >= 10 else f"{value:.3g}"
 
 
 def _aligned(rows: list[list[str]]) -> list[str]:

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from bench.peers.base import PROJECT
 from bench.processes import BenchError, clean_environment, run_until_left, tail
+from bench.tallies import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from bench.peers.base import Peer
+    from bench.peers.base import Peer, Worker
 
 __all__ = ["Driver", "Session", "new_session"]
 
@@ -26,14 +27,18 @@ DRIVER_TIMEOUT_S = 400.0
 
 
 @contextlib.contextmanager
-def new_session(peer: Peer) -> Iterator[Session]:
+def new_session(peer: Peer, measure: str) -> Iterator[Session]:
     # Not the system's folder for temporary files, which may be memory: a durable store has to pay for its disk here.
     scratch = PROJECT / ".peers"
     scratch.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="bench-", dir=scratch) as name:
         folder = Path(name)
         with peer.store(folder) as variables:
-            yield Session(peer, folder, clean_environment(variables))
+            tallies = folder / "tallies"
+            tallies.mkdir()
+            yield Session(
+                peer, folder, clean_environment({**variables, "BENCH_TALLY": str(tallies), "BENCH_MEASURE": measure})
+            )
 
 
 class Session:
@@ -45,16 +50,37 @@ class Session:
         self._environment = environment
         self._drivers: list[subprocess.Popen[str]] = []
 
+    @property
+    def redis_url(self) -> str:
+        """The server of this session; raises `KeyError` where there is none."""
+        return self._environment["BENCH_REDIS"]
+
+    @property
+    def redis_pids(self) -> list[int]:
+        """The server's process, where there is one."""
+        pid = self._environment.get("BENCH_REDIS_PID")
+        return [] if pid is None else [int(pid)]
+
+    def tally(self) -> Tally:
+        """What the tasks that run in this session say of themselves."""
+        return Tally(self._folder / "tallies")
+
     @contextlib.contextmanager
-    def worker(self) -> Iterator[int]:
-        """A worker that ends with the block; gives its process id. It may not be ready yet."""
-        log = self._folder / "worker.log"
-        with run_until_left(self.peer.worker_command, log, TASKS, self._environment) as process:
-            threading.Thread(target=self._end_drivers_after, args=(process,), daemon=True).start()
+    def worker(self, worker: Worker | None = None, peer: Peer | None = None) -> Iterator[list[int]]:
+        """A worker that ends with the block; gives its process ids. It may not be ready yet."""
+        peer, log = peer or self.peer, self._folder / "worker.log"
+        worker = worker or peer.worker
+        command, environment = peer.command(worker), {**self._environment, **worker.variables}
+        with contextlib.ExitStack() as stack:
+            processes = [
+                stack.enter_context(run_until_left(command, log, TASKS, environment)) for _ in range(worker.copies)
+            ]
+            threading.Thread(target=self._end_drivers_after, args=(processes[0],), daemon=True).start()
             try:
-                yield process.pid
+                yield [process.pid for process in processes]
             except BenchError as error:
-                state = "is running" if process.poll() is None else f"ended with {process.returncode}"
+                codes = [process.poll() for process in processes]
+                state = "is running" if None in codes else f"ended with {codes}"
                 raise BenchError(f"{error}\nthe worker {state}; its log ends:\n{tail(log)}") from error
 
     def _end_drivers_after(self, worker: subprocess.Popen[bytes]) -> None:
@@ -64,9 +90,9 @@ class Session:
             driver.kill()
 
     @contextlib.contextmanager
-    def driver(self, measure: str, count: int = 0) -> Iterator[Driver]:
+    def driver(self, step: str, *arguments: object) -> Iterator[Driver]:
         """A running `bench/driver.py`."""
-        command = [str(self.peer.python), str(BENCH / "driver.py"), self.peer.tasks, measure, str(count)]
+        command = [str(self.peer.python), str(BENCH / "driver.py"), self.peer.tasks, step, *map(str, arguments)]
         log = self._folder / "driver.log"
         with log.open("ab") as errors:
             process = subprocess.Popen(
@@ -79,14 +105,16 @@ class Session:
         self._drivers.append(process)
         with process:
             try:
-                yield Driver(process, f"{self.peer.name}: {measure}", log)
+                yield Driver(process, f"{self.peer.name}: {step}", log)
             finally:
                 overdue.cancel()
                 process.kill()
 
-    def run(self, measure: str, count: int = 0) -> dict[str, Any]:
-        """What a driver of one step says."""
-        with self.driver(measure, count) as driver:
+    def run(self, step: str, *arguments: object, tell: object = None) -> dict[str, Any]:
+        """What a driver of one step says, when it has been told what it waits for."""
+        with self.driver(step, *arguments) as driver:
+            if tell is not None:
+                driver.tell(tell)
             return driver.hear()
 
     def python(self, code: str) -> None:

@@ -8,15 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["PROJECT", "Peer", "Store"]
+__all__ = ["PROJECT", "Peer", "Store", "Worker"]
 
 PROJECT = Path(__file__).resolve().parents[2]
 
 # Given an empty folder: an empty store for one measurement, as the environment variables that lead to it.
 Store = Callable[[Path], AbstractContextManager[Mapping[str, str]]]
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A worker's command line, whose program is in the environment's `bin`. `copies` of it are started."""
+
+    command: tuple[str, ...]
+    variables: Mapping[str, str] = field(default_factory=dict)
+    copies: int = 1
 
 
 @dataclass(frozen=True)
@@ -27,21 +36,32 @@ class Peer:
     title: str
     settings: str
     """What a reader must know to repeat or doubt the figures; a footnote of the table."""
+    guarantee: str
+    """What becomes of a task whose worker is killed, with these settings."""
     environment: Path
     """Its virtual environment."""
     packages: tuple[str, ...]
     """Distributions whose versions are reported."""
     tasks: str
     """Its module in `bench/tasks/`."""
-    worker: tuple[str, ...]
-    """The worker's command line; the program is in the environment's `bin`."""
     store: Store
+    rate: int
+    """About how many no-op tasks a second it drains: the size of a measurement goes by it."""
+    worker: Worker
+    """For two tasks at a time that compute."""
+    everyday: Worker | None = None
+    """For four tasks at a time, on the queues q1 to q4 where it can serve several."""
+    naps: Worker | None = None
+    """For a thousand coroutines at a time; None for libraries that have no coroutines."""
+    together: bool = False
+    """Whether its calls can be made by coroutines."""
+    left_out: frozenset[str] = frozenset()
+    """Measures that mean nothing for it."""
 
     @property
     def python(self) -> Path:
         return self.environment / "bin" / "python"
 
-    @property
-    def worker_command(self) -> list[str]:
-        program, *arguments = self.worker
+    def command(self, worker: Worker) -> list[str]:
+        program, *arguments = worker.command
         return [str(self.environment / "bin" / program), *arguments]

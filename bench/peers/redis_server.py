@@ -20,8 +20,8 @@ START_TIMEOUT_S = 10.0
 
 
 @contextlib.contextmanager
-def private_redis(folder: Path) -> Iterator[str]:
-    """Gives the URL. Nothing is written to disk, which is Redis at its fastest."""
+def private_redis(folder: Path) -> Iterator[tuple[str, int]]:
+    """Gives the URL and the process. Nothing is written to disk, which is Redis at its fastest."""
     program = shutil.which("redis-server")
     if program is None:
         raise BenchError("redis-server is missing: run scripts/peers")
@@ -34,14 +34,14 @@ def private_redis(folder: Path) -> Iterator[str]:
             if process.poll() is not None or time.monotonic() > deadline:
                 raise BenchError(f"redis-server did not start on port {port}:\n{tail(log)}")
             time.sleep(0.01)
-        yield f"redis://127.0.0.1:{port}/0"
+        yield f"redis://127.0.0.1:{port}/0", process.pid
 
 
 @contextlib.contextmanager
 def redis_store(folder: Path) -> Iterator[Mapping[str, str]]:
     """A peer's store: its tasks find the server in BENCH_REDIS."""
-    with private_redis(folder) as url:
-        yield {"BENCH_REDIS": url}
+    with private_redis(folder) as (url, pid):
+        yield {"BENCH_REDIS": url, "RQ_REDIS_URL": url, "BENCH_REDIS_PID": str(pid)}
 
 
 def _free_port() -> int:

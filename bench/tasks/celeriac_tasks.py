@@ -1,7 +1,11 @@
 """The measured tasks, for celeriac: on the Redis that BENCH_REDIS names, else on the embedded store."""
 
+# mypy: disable-error-code="import-not-found"
+
 import os
-import time
+from typing import Any
+
+import tally
 
 from celeriac import Celery
 
@@ -9,19 +13,46 @@ _REDIS = os.environ.get("BENCH_REDIS")
 
 app = Celery("celeriac_tasks", broker=_REDIS, backend=_REDIS)
 
-result = app.AsyncResult
+
+@app.task(name="bench.noop")
+def noop(number: int) -> int:
+    tally.count()
+    return number
 
 
-@app.task
-def add(x: int, y: int) -> int:
-    return x + y
+@app.task(name="bench.quiet", ignore_result=True)
+def quiet(number: int) -> None:
+    tally.count()
 
 
-@app.task
-def stamp(number: int) -> list[float]:
-    return [number, time.monotonic()]
+@app.task(name="bench.everyday")
+def everyday(text: str) -> int:
+    tally.count()
+    tally.work()
+    return len(text)
 
 
-def many(calls: list[tuple[int, int]]) -> list[str]:
-    """Call `add` with each of these; the ids."""
-    return [sent.id for sent in add.delay_many(calls)]
+@app.task(name="bench.nap")
+async def nap(number: int) -> int:
+    import asyncio  # here, that importing the application costs what others' without coroutines does
+
+    tally.count()
+    await asyncio.sleep(0.1)
+    return number
+
+
+def send(name: str, argument: Any) -> str:
+    return app.tasks[f"bench.{name}"].delay(argument).id
+
+
+def send_many(name: str, arguments: list[Any], queue: str | None = None) -> list[str]:
+    task, calls = app.tasks[f"bench.{name}"], [(one,) for one in arguments]
+    return [sent.id for sent in task.delay_many(calls, queue=queue or "celery")]
+
+
+async def send_together(name: str, argument: Any) -> str:
+    return (await app.tasks[f"bench.{name}"].adelay(argument)).id
+
+
+def wait(task_id: str, timeout_s: float) -> Any:
+    return app.AsyncResult(task_id).get(timeout=timeout_s)

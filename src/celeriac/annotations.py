@@ -7,7 +7,6 @@ A key is an attribute of the task; one that begins with `@` names a method and i
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from types import MethodType
@@ -97,7 +96,9 @@ def _decorate(task: Any, name: str, decorator: Callable[..., Any]) -> None:
         if not callable(method):
             raise ConfigError(f"setting task_annotations: task {task.name} has no method {name!r} to decorate")
         decorated = _decorated(method, decorator)
-        if isinstance(inspect.getattr_static(kind, name), staticmethod):
+        from inspect import getattr_static
+
+        if isinstance(getattr_static(kind, name), staticmethod):
             decorated = staticmethod(decorated)
         task.__class__ = type(kind.__name__, (kind,), {name: decorated, "__module__": kind.__module__})
     elif isinstance(own, MethodType):

@@ -5,9 +5,9 @@ Headers that Celery writes as null are left out; its workers take both (celery 5
 
 from __future__ import annotations
 
+import functools
 import os
 import re
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from celeriac import signals
 from celeriac.clock import Clock, utc
 from celeriac.exceptions import EncodeError
-from celeriac.messages import LOWEST_PRIORITY, Body, EncodedBody, Message, Outgoing, encode_body
+from celeriac.ids import new_id
+from celeriac.messages import EMBED, Body, EncodedBody, Message, Outgoing, encode_body
+from celeriac.prepared import Prepared, priority_number
 from celeriac.request import running
 from celeriac.serialization import unencodable
 from celeriac.settings import closest
@@ -82,21 +84,6 @@ class CallKeywords(TypedDict, total=False):
 
 _POSITIONAL = frozenset({"args", "kwargs", "task_id", "producer", "link", "link_error", "shadow"})
 _KNOWN = frozenset(CallKeywords.__annotations__) | _POSITIONAL
-#: What a task's attributes say for all its calls.
-_OF_THE_TASK = (
-    "queue",
-    "exchange",
-    "routing_key",
-    "priority",
-    "expires",
-    "serializer",
-    "compression",
-    "time_limit",
-    "soft_time_limit",
-    "delivery_mode",
-)
-#: None for one of these takes the task's own away; for other options None is as not given.
-_CLEARED_BY_NONE = frozenset({"expires", "time_limit", "soft_time_limit"})
 
 
 def check_keywords(name: str, options: Mapping[str, Any]) -> None:
@@ -124,43 +111,42 @@ def make_outgoing(
     task: Task[..., Any] | None,
 ) -> Outgoing:
     """The message of one call. Raises `TypeError` or `ValueError` naming the option, `EncodeError` naming the argument."""
-    conf, run = app.conf.values_now, running()
+    prepared, own = app.prepared_calls.find(name, task, options, args, kwargs)
+    if prepared.options:
+        own = {**prepared.options, **own}
+    run = running()
     parent = None if run is None else run.context
-    given = {option: value for option, value in options.items() if value is not None or option in _CLEARED_BY_NONE}
-    options = given if task is None else {**_defaults(task), **given}
-    task_id = _name("task_id", options.get("task_id")) or str(uuid.uuid4())
-    options = app.route(options, name, args, kwargs, task)
-    priority = options.get("priority")
-    if priority is None and parent is not None and conf["task_inherit_parent_priority"]:
-        priority = (parent.delivery_info or {}).get("priority")
-    eta, expires = moments(options, app)
-    headers = _headers(name, task_id, parent, eta, expires, options)
-    properties = _properties(options)
-    embed = {
-        "callbacks": signatures("link", options.get("link")),
-        "errbacks": signatures("link_error", options.get("link_error")),
-        "chain": options.get("chain"),
-        "chord": options.get("chord"),
+    task_id = _name("task_id", own.get("task_id")) or new_id()
+    eta, expires = moments(own, app)
+    headers = {
+        **prepared.headers,
+        "id": task_id,
+        "root_id": own.get("root_id") or (parent.root_id or parent.id if parent else None) or task_id,
+        "origin": _origin(),
     }
-    queue: str = options["queue"]
+    if parent is not None and parent.id:
+        headers["parent_id"] = parent.id
+    properties: dict[str, Any] = {}
+    embed: dict[str, Any] = {}
+    if own:
+        headers |= _own_headers(own, eta, expires)
+        properties = _properties(own)
+        embed = _embed(own)
     if signals.before_task_publish.receivers:
         # Receivers may change the headers: that is how traces and tenants travel.
+        complete = {**dict.fromkeys(EMBED), **embed}
         signals.before_task_publish.send(
             sender=name,
-            body=(args, kwargs, embed),
+            body=(args, kwargs, complete),
             exchange="",
-            routing_key=queue,
+            routing_key=prepared.queue,
             headers=headers,
             properties=properties,
             declare=[],
-            retry_policy={**conf["task_publish_retry_policy"], **(options.get("retry_policy") or {})},
+            retry_policy={**app.conf["task_publish_retry_policy"], **(own.get("retry_policy") or {})},
         )
-    body = encode_arguments(
-        name,
-        Body(args, kwargs, embed),
-        options.get("serializer") or conf["task_serializer"],
-        options.get("compression") or conf["task_compression"],
-    )
+        embed = {follower: value for follower, value in complete.items() if value is not None}
+    body = encode_arguments(name, Body(args, kwargs, embed), prepared.serializer, prepared.compression)
     if body.compression is not None:
         headers["compression"] = body.compression
     message = Message(
@@ -170,49 +156,52 @@ def make_outgoing(
         content_type=body.content_type,
         content_encoding=body.content_encoding,
         headers=headers,
-        priority=_priority(priority if priority is not None else conf["task_default_priority"]),
-        retries=headers["retries"],
+        priority=_priority(prepared, parent),
+        retries=headers.get("retries", 0),
         eta=eta,
         expires=expires,
         properties=properties,
     )
-    return Outgoing(message, queue, None if eta is None else eta.timestamp())
+    return Outgoing(message, prepared.queue, None if eta is None else eta.timestamp())
 
 
-def _headers(
-    name: str,
-    task_id: str,
-    parent: Context | None,
-    eta: datetime | None,
-    expires: datetime | None,
-    options: Mapping[str, Any],
-) -> dict[str, Any]:
-    headers: dict[str, Any] = {
-        "lang": "py",
-        "task": name,
-        "id": task_id,
-        "root_id": options.get("root_id") or (parent.root_id or parent.id if parent else None) or task_id,
-        "retries": options.get("retries") or 0,
-        "origin": _origin(),
-    }
-    optional = {
-        "parent_id": options.get("parent_id") or (parent.id if parent else None),
-        "ignore_result": options.get("ignore_result"),
+def _priority(prepared: Prepared, parent: Context | None) -> int:
+    if prepared.priority is not None:
+        return prepared.priority
+    inherited = (parent.delivery_info or {}).get("priority") if prepared.inherits_priority and parent else None
+    return prepared.default_priority if inherited is None else priority_number(inherited)
+
+
+def _own_headers(own: Mapping[str, Any], eta: datetime | None, expires: datetime | None) -> dict[str, Any]:
+    """The headers that follow from the options of one call."""
+    named = {
+        "parent_id": own.get("parent_id"),
+        "retries": own.get("retries") or None,
         "eta": None if eta is None else eta.isoformat(),
         "expires": None if expires is None else expires.isoformat(),
-        "group": options.get("group_id"),
-        "group_index": options.get("group_index"),
-        "shadow": options.get("shadow"),
-        "argsrepr": options.get("argsrepr"),
-        "kwargsrepr": options.get("kwargsrepr"),
-        "replaced_task_nesting": options.get("replaced_task_nesting"),
-        "timelimit": _limits(options),
+        "group": own.get("group_id"),
+        "group_index": own.get("group_index"),
+        "shadow": own.get("shadow"),
+        "argsrepr": own.get("argsrepr"),
+        "kwargsrepr": own.get("kwargsrepr"),
+        "replaced_task_nesting": own.get("replaced_task_nesting"),
     }
-    headers |= {header: value for header, value in optional.items() if value is not None}
-    if options.keys() - _KNOWN or "stamped_headers" in options:
-        headers |= _stamps(options)
-    headers |= _custom_headers(options.get("headers"))
+    headers = {header: value for header, value in named.items() if value is not None}
+    if own.keys() - _KNOWN or "stamped_headers" in own:
+        headers |= _stamps(own)
+    headers |= _custom_headers(own.get("headers"))
     return headers
+
+
+def _embed(own: Mapping[str, Any]) -> dict[str, Any]:
+    """What follows the task, which travels with its arguments."""
+    embed = {
+        "callbacks": signatures("link", own.get("link")),
+        "errbacks": signatures("link_error", own.get("link_error")),
+        "chain": own.get("chain"),
+        "chord": own.get("chord"),
+    }
+    return {follower: value for follower, value in embed.items() if value is not None}
 
 
 def encode_arguments(name: str, body: Body, serializer: str, compression: str | None) -> EncodedBody:
@@ -262,29 +251,6 @@ def signatures(option: str, value: Any) -> list[Any] | None:
     return found or None
 
 
-def _defaults(task: Task[..., Any]) -> dict[str, Any]:
-    defaults = {name: value for name in _OF_THE_TASK if (value := getattr(task, name)) is not None}
-    defaults["ignore_result"] = task.ignores_result
-    return defaults
-
-
-def _limits(options: Mapping[str, Any]) -> list[Any] | None:
-    hard, soft = (_seconds(name, options.get(name)) for name in ("time_limit", "soft_time_limit"))
-    if hard is not None and soft is not None and soft > hard:
-        raise ValueError(f"soft_time_limit ({soft:g} s) must not be above time_limit ({hard:g} s)")
-    return None if hard is None and soft is None else [hard, soft]
-
-
-def _seconds(option: str, value: Any) -> float | None:
-    if value is None:
-        return None
-    if isinstance(value, timedelta):
-        value = value.total_seconds()
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
-        raise ValueError(f"{option} must be a number of seconds above 0, not {value!r}")
-    return value
-
-
 def _stamps(options: Mapping[str, Any]) -> dict[str, Any]:
     names = list(options.get("stamped_headers") or ())
     if not names:
@@ -311,14 +277,6 @@ def _properties(options: Mapping[str, Any]) -> dict[str, Any]:
     if options.get("reply_to") is not None:
         properties["reply_to"] = options["reply_to"]
     return properties
-
-
-def _priority(value: Any) -> int:
-    if value is None:
-        return 0
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= LOWEST_PRIORITY:
-        raise ValueError(f"priority must be a whole number from 0 (first) to {LOWEST_PRIORITY}, not {value!r}")
-    return value
 
 
 def _name(option: str, value: Any) -> str | None:
@@ -351,22 +309,25 @@ def _after(option: str, value: Any, clock: Clock) -> datetime:
         raise ValueError(f"{option} must be a number of seconds that leads to a date, not {value!r}") from None
 
 
-_origins: dict[int, str] = {}
-
-
+@functools.cache
 def _origin() -> str:
-    pid = os.getpid()
-    if pid not in _origins:
-        import socket
+    """This process, as monitors show who has sent a message."""
+    import socket
 
-        _origins.clear()
-        _origins[pid] = f"gen{pid}@{socket.gethostname()}"
-    return _origins[pid]
+    return f"gen{os.getpid()}@{socket.gethostname()}"
+
+
+os.register_at_fork(after_in_child=_origin.cache_clear)
 
 
 def calls_of(name: str, calls: Iterable[Any]) -> Iterable[tuple[Sequence[Any], Mapping[str, Any]]]:
     """Positional and keyword arguments of each call that `delay_many` was given."""
     for call in calls:
-        if isinstance(call, str) or not isinstance(call, (Sequence, Mapping)):
+        if isinstance(call, (tuple, list)):
+            yield call, {}
+        elif isinstance(call, Mapping):
+            yield (), call
+        elif isinstance(call, Sequence) and not isinstance(call, str):
+            yield call, {}
+        else:
             raise TypeError(f"{name}: a call is a sequence of arguments or a dictionary of them, not {call!r:.80}")
-        yield ((), call) if isinstance(call, Mapping) else (call, {})

@@ -15,8 +15,8 @@ from celeriac.typevars import R
 
 if TYPE_CHECKING:
     from celeriac.app import Celery
-    from celeriac.request import Run
     from celeriac.result import AsyncResult, EagerResult
+    from celeriac.runs import Run
     from celeriac.task import Task
 
 __all__ = ["Signature", "maybe_signature", "signature", "subtask"]

@@ -9,8 +9,9 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from celeriac.exceptions import ConfigError, DecodeError, EncodeError
 from celeriac.extras import Extra
@@ -21,8 +22,7 @@ __all__ = ["MOST_BYTES", "compress", "content_type_of", "decompress", "names"]
 MOST_BYTES = 256 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class _Method:
+class _Method(msgspec.Struct, frozen=True):
     """A module with `compress(data)` and a class that decompresses by and by, from the standard library or an extra."""
 
     content_type: str

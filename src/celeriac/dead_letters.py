@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from celeriac import messages
 from celeriac.engines.base import DeadLetter
@@ -21,8 +22,7 @@ __all__ = ["DeadLetters", "Wanted", "edited", "fresh"]
 _PAGE = 100
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(msgspec.Struct, frozen=True):
     """Which letters: all that is given must hold."""
 
     queue: str | None = None

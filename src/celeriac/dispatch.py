@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 import threading
 import weakref
 from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass
 from time import sleep
 from types import MethodType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
-
-from celeriac.retries import RetryPolicy
 
 if TYPE_CHECKING:
     import logging
@@ -20,9 +16,6 @@ __all__ = ["Signal"]
 
 
 Receiver = TypeVar("Receiver", bound=Callable[..., Any])
-
-#: How a receiver that was connected with `retry=True` is repeated: after 2, 4, ... 30, 30, ... seconds, as Celery does.
-_RETRY = RetryPolicy(max_retries=None, interval_start_s=2, interval_step_s=2, interval_max_s=30)
 
 
 class Signal:
@@ -151,7 +144,9 @@ class Signal:
                 self._changing.release()
 
     def _check(self, receiver: Callable[..., Any]) -> None:
-        if inspect.iscoroutinefunction(receiver) or inspect.iscoroutinefunction(type(receiver).__call__):
+        from inspect import iscoroutinefunction
+
+        if iscoroutinefunction(receiver) or iscoroutinefunction(type(receiver).__call__):
             raise TypeError(
                 f"{_called(receiver)} is a coroutine function: nobody would await it. Receivers of signal {self.name} are "
                 "plain functions; have one start the coroutine (asyncio.run) if it must"
@@ -173,13 +168,17 @@ class Signal:
             ) from None
 
     def _call_until_it_succeeds(self, receiver: Callable[..., Any], **named: Any) -> Any:
+        from celeriac.retries import RetryPolicy
+
+        # After 2, 4, ... 30, 30, ... seconds, as Celery does.
+        policy = RetryPolicy(max_retries=None, interval_start_s=2, interval_step_s=2, interval_max_s=30)
         attempt = 0
         while True:
             try:
                 return receiver(**named)
             except Exception as error:
                 attempt += 1
-                delay_s = _RETRY.delay_s(attempt) or 0.0
+                delay_s = policy.delay_s(attempt) or 0.0
                 _logger().error(  # a traceback each half minute for hours says no more than the first line
                     "receiver %s of signal %s raised %r; it is called again in %g s",
                     _called(receiver),
@@ -193,14 +192,22 @@ class Signal:
         return f"<Signal {self.name} ({', '.join(sorted(self.providing_args))})>"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class _Connection:
     """One receiver. `key` is whose receiver it is (or its `dispatch_uid`), and the identity of the sender it wants."""
 
-    key: tuple[Hashable, Hashable]
-    sender: Callable[[], object]
-    receiver: Callable[[], Callable[..., Any] | None]
-    retry: bool
+    __slots__ = ("key", "receiver", "retry", "sender")
+
+    def __init__(
+        self,
+        key: tuple[Hashable, Hashable],
+        sender: Callable[[], object],
+        receiver: Callable[[], Callable[..., Any] | None],
+        retry: bool,
+    ) -> None:
+        self.key = key
+        self.sender = sender
+        self.receiver = receiver
+        self.retry = retry
 
     def is_alive(self) -> bool:
         # A sender that is gone leaves its identity to some later object, which must not inherit its receivers.
@@ -236,6 +243,8 @@ def _call(receiver: Callable[..., Any], **named: Any) -> Any:
 
 
 def _accepts_any_keyword(receiver: Callable[..., Any]) -> bool:
+    import inspect
+
     # The code first: a decorated function has the decorator's **kwargs and shows the signature of what it wraps.
     code = getattr(receiver, "__code__", None)
     if code is not None:

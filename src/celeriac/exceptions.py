@@ -5,6 +5,7 @@
     │   └── AppNotFound        `-A ...` led to no application
     ├── BrokerError
     │   ├── OperationalError   the store is away, locked or full; the same call may succeed later
+    │   ├── PartlyPublished    of messages published together some are stored and others were refused
     │   └── StoreTooNew        a newer celeriac has upgraded the store so that this one cannot use it
     ├── TaskError
     │   ├── EncodeError        an argument or a return value cannot be written (also a TypeError)
@@ -62,6 +63,7 @@ __all__ = [
     "MaxRetriesExceededError",
     "NotRegistered",
     "OperationalError",
+    "PartlyPublished",
     "Reject",
     "QueueNotFound",
     "RemoteError",
@@ -99,6 +101,10 @@ class BrokerError(CeleriacError):
 
 class OperationalError(BrokerError):
     """The broker or result store cannot be reached or used now; nothing was done, or it was done once."""
+
+
+class PartlyPublished(BrokerError):
+    """Of messages that were published together, those of some queues are stored and those of another were refused."""
 
 
 class StoreTooNew(BrokerError):

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from celeriac.exceptions import ConfigError
 
 __all__ = ["Extra"]
 
 
-@dataclass(frozen=True, slots=True)
-class Extra:
+class Extra(msgspec.Struct, frozen=True):
     """An optional library: its name for people, its module, and the extra of celeriac that brings it."""
 
     library: str

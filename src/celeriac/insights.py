@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Collection
 from typing import Any
 
+import msgspec
+
 from celeriac.app import Celery
+from celeriac.documents import Document
 from celeriac.engines.base import NodeState, QueueState
 
-__all__ = ["Overview", "overview"]
+__all__ = ["Overview", "documents", "overview"]
 
 
-@dataclass(frozen=True, slots=True)
-class Overview:
+class Overview(msgspec.Struct, frozen=True):
     """Workers and queues at one moment (`at`, seconds since 1970)."""
 
     at: float
@@ -24,7 +26,8 @@ class Overview:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, for JSON."""
-        return asdict(self)
+        plain: dict[str, Any] = msgspec.to_builtins(self)
+        return plain
 
 
 def overview(app: Celery) -> Overview:
@@ -44,3 +47,12 @@ def overview(app: Celery) -> Overview:
             queue.name for queue in queues.values() if queue.name not in served and queue.ready + queue.delayed > 0
         ),
     )
+
+
+def documents(app: Celery, task_ids: Collection[str]) -> dict[str, Document]:
+    """What is stored of these tasks, by id, in one round trip; nothing of those that wait.
+
+    Of a task that runs there is something with `task_track_started`, or once it has called `update_state`.
+    """
+    found = app.results.get(task_ids)
+    return {task_id: app.decode_document(task_id, raw) for task_id, raw in found.items()}

@@ -1,9 +1,10 @@
 """A task on its way: Celery's message, protocol 2, as a value.
 
 `Message` is what producers make and workers read; `encode` and `decode` turn it into the bytes that lie in a store, which
-are the envelope Celery's Redis transport writes (a JSON object with the body in base64). `Outgoing` adds where it goes
-and when; `Malformed` stands for bytes that are no message. Formats: Celery 5.7, celery/app/amqp.py (headers, body) and
-kombu 5.7, kombu/transport/virtual (envelope); headers that Celery does without when null are left out.
+are the envelope that Celery's Redis transport reads: a JSON object with the body as text, or in base64 where it is none.
+`Outgoing` adds where it goes and when; `Malformed` stands for bytes that are no message. Formats: Celery 5.7,
+celery/app/amqp.py (headers, body) and kombu 5.7, kombu/transport/virtual (envelope); what Celery's workers fill in
+themselves is left out.
 """
 
 from __future__ import annotations
@@ -12,36 +13,46 @@ import base64
 import binascii
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from celeriac import serialization
 from celeriac.compression import compress, decompress
 from celeriac.exceptions import DecodeError, EncodeError
 
-__all__ = ["Body", "EncodedBody", "Malformed", "Message", "Outgoing", "decode", "decode_body", "encode", "encode_body"]
+__all__ = [
+    "EMBED",
+    "Body",
+    "EncodedBody",
+    "Malformed",
+    "Message",
+    "Outgoing",
+    "decode",
+    "decode_body",
+    "encode",
+    "encode_body",
+]
 
 LOWEST_PRIORITY = 9
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
+class Message(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """One task, ready to be sent or just read. `headers` holds all headers, known or not, as they are on the wire."""
 
     id: str
     task: str
     body: bytes
-    headers: Mapping[str, Any] = field(default_factory=dict)
+    headers: Mapping[str, Any] = msgspec.field(default_factory=dict)
     content_type: str = serialization.JSON_TYPE
     content_encoding: str = "utf-8"
     priority: int = 0
     retries: int = 0
     eta: datetime | None = None
     expires: datetime | None = None
-    properties: Mapping[str, Any] = field(default_factory=dict)
+    properties: Mapping[str, Any] = msgspec.field(default_factory=dict)
 
     @classmethod
     def from_headers(cls, headers: Mapping[str, Any], body: bytes, **rest: Any) -> Message:
@@ -49,9 +60,9 @@ class Message:
         return cls(
             id=_header(headers, "id", str),
             task=_header(headers, "task", str),
-            retries=_natural(headers, "retries"),
-            eta=_moment(headers, "eta"),
-            expires=_moment(headers, "expires"),
+            retries=_natural(headers, "retries") if "retries" in headers else 0,
+            eta=_moment(headers, "eta") if "eta" in headers else None,
+            expires=_moment(headers, "expires") if "expires" in headers else None,
             headers=headers,
             body=body,
             **rest,
@@ -83,7 +94,7 @@ class Message:
         )
 
 
-class Outgoing(msgspec.Struct, frozen=True):
+class Outgoing(msgspec.Struct, frozen=True, gc=False):
     """A message, the queue it goes to, and when it may be claimed (seconds since 1970; None: at once)."""
 
     message: Message
@@ -91,7 +102,7 @@ class Outgoing(msgspec.Struct, frozen=True):
     due: float | None = None
 
 
-class Malformed(msgspec.Struct, frozen=True):
+class Malformed(msgspec.Struct, frozen=True, gc=False):
     """Bytes out of a queue that are no message, and why; `id` and `task` where they can be read all the same."""
 
     raw: bytes
@@ -100,7 +111,7 @@ class Malformed(msgspec.Struct, frozen=True):
     task: str | None = None
 
 
-class Body(msgspec.Struct, frozen=True):
+class Body(msgspec.Struct, frozen=True, gc=False):
     """What a task is called with, and what follows it (`callbacks`, `errbacks`, `chain`, `chord`)."""
 
     args: list[Any]
@@ -108,10 +119,11 @@ class Body(msgspec.Struct, frozen=True):
     embed: Mapping[str, Any] = msgspec.field(default_factory=dict)
 
 
-_EMBED = ("callbacks", "errbacks", "chain", "chord")
+#: Of what follows a task.
+EMBED = ("callbacks", "errbacks", "chain", "chord")
 
 
-class EncodedBody(msgspec.Struct, frozen=True):
+class EncodedBody(msgspec.Struct, frozen=True, gc=False):
     """A body as bytes, and what the message must say of it. `compression` is for the header of this name."""
 
     content_type: str
@@ -122,9 +134,8 @@ class EncodedBody(msgspec.Struct, frozen=True):
 
 def encode_body(body: Body, serializer: str = "json", compression: str | None = None) -> EncodedBody:
     """The body as bytes; raises `EncodeError`, and `ConfigError` for a serializer or compression that is not there."""
-    embed = {name: body.embed.get(name) for name in _EMBED}
     # Tuples, as Celery sends them: pickle tells them from lists.
-    encoded = serialization.encode((tuple(body.args), body.kwargs, embed), serializer)
+    encoded = serialization.encode((tuple(body.args), body.kwargs, dict(body.embed)), serializer)
     if compression is None:
         return EncodedBody(encoded.content_type, encoded.content_encoding, None, encoded.data)
     compressed_by, data = compress(encoded.data, compression)
@@ -150,7 +161,7 @@ def decode_body(message: Message, accept: frozenset[str]) -> Body:
     for name in kwargs:
         if not isinstance(name, str):
             raise DecodeError(f"the body's kwargs have the key {name!r:.100}, which is no name")
-    return Body(list(args), kwargs, embed)
+    return Body(args if type(args) is list else list(args), kwargs, embed)
 
 
 def _decompressed(headers: Mapping[str, Any], body: bytes) -> bytes:
@@ -159,57 +170,107 @@ def _decompressed(headers: Mapping[str, Any], body: bytes) -> bytes:
 
 
 _encode_envelope = msgspec.json.Encoder().encode
-_decode_plain: Callable[[bytes], Any] = msgspec.json.Decoder().decode
+_read_anything: Callable[[bytes], Any] = msgspec.json.Decoder().decode
 
 
-def _decode_envelope(raw: bytes) -> Any:
+class _Properties(msgspec.Struct):
+    """Those that mean something to a worker. What else a transport has written is passed over."""
+
+    body_encoding: str | None = None
+    priority: int | None = None
+    reply_to: Any = None
+    timestamp: Any = None
+
+    def kept(self) -> dict[str, Any]:
+        """What stays with the message when it is sent again."""
+        kept = {}
+        if self.reply_to is not None:
+            kept["reply_to"] = self.reply_to
+        if self.timestamp is not None:
+            kept["timestamp"] = self.timestamp
+        return kept
+
+
+class _Envelope(msgspec.Struct, rename="kebab"):
+    headers: dict[str, Any]
+    properties: _Properties
+    body: str
+    content_type: str | None = None
+    content_encoding: str | None = None
+
+
+_read_envelope: Callable[[bytes], _Envelope] = msgspec.json.Decoder(_Envelope).decode
+
+T = TypeVar("T")
+
+
+def _read(raw: bytes, read: Callable[[bytes], T]) -> T:
     try:
-        return _decode_plain(raw)
+        return read(raw)
+    except msgspec.ValidationError:
+        raise
     except msgspec.DecodeError:
         if b"\\u" not in raw:
             raise
-    # Half a character, which Celery's JSON can escape (in `argsrepr`) and UTF-8 cannot hold: it is read as "?", and the
-    # body, which is base64, keeps it.
+    # Half a character, which Celery's JSON can escape (in `argsrepr`) and UTF-8 cannot hold: it is read as "?". The body
+    # keeps it: it is base64, or its own escapes are escaped once more.
     try:
-        return _decode_plain(json.dumps(json.loads(raw), ensure_ascii=False).encode("utf-8", "replace"))
+        return read(json.dumps(json.loads(raw), ensure_ascii=False).encode("utf-8", "replace"))
     except ValueError as error:
         raise msgspec.DecodeError(str(error)) from None
 
 
 def encode(outgoing: Outgoing, stamps: Mapping[str, Any] | None = None) -> bytes:
-    """The message as the bytes that lie in a store's queue. `stamps` are properties of this publish."""
+    """The message as the bytes that lie in a store's queue. `stamps` are properties of this publish.
+
+    Raises `EncodeError` for a header or property that JSON does not have.
+    """
     message = outgoing.message
-    return _encode_envelope(
-        {
-            "body": base64.b64encode(message.body).decode("ascii"),
-            "content-encoding": message.content_encoding,
-            "content-type": message.content_type,
-            "headers": message.headers,
-            "properties": {
-                **message.properties,
-                **(stamps or {}),
-                "correlation_id": message.id,
-                "delivery_mode": 2,
-                "delivery_info": {"exchange": "", "routing_key": outgoing.queue},
-                "priority": message.priority,
-                "body_encoding": "base64",
-            },
-        }
-    )
+    properties: dict[str, Any] = {
+        "correlation_id": message.id,
+        "delivery_info": {"exchange": "", "routing_key": outgoing.queue},
+    }
+    if message.properties:
+        properties = {**message.properties, **properties}
+    if stamps:
+        properties |= stamps
+    if message.priority:
+        properties["priority"] = message.priority
+    body = _text(message)
+    if body is None:
+        body = base64.b64encode(message.body).decode("ascii")
+        properties["body_encoding"] = "base64"
+    envelope = {
+        "body": body,
+        "content-encoding": message.content_encoding,
+        "content-type": message.content_type,
+        "headers": message.headers,
+        "properties": properties,
+    }
+    try:
+        return _encode_envelope(envelope)
+    except Exception as error:  # also a value's own hook may raise
+        raise EncodeError(f"{message.task}: the message cannot be written: {error}") from None
+
+
+def _text(message: Message) -> str | None:
+    """The body as text, where its reader takes the same bytes of it."""
+    if message.content_encoding != "utf-8" or "compression" in message.headers:
+        return None
+    try:
+        return message.body.decode()
+    except UnicodeDecodeError:
+        return None
 
 
 def decode(raw: bytes) -> Message | Malformed:
     """The message in these bytes. Never raises: what cannot be read comes back as `Malformed` with the reason."""
     try:
-        envelope = _decode_envelope(raw)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        return Malformed(raw, "nested too deeply" if isinstance(error, RecursionError) else f"not JSON: {error}")
-    try:
-        headers = _part(envelope, "headers")
-        properties = _part(envelope, "properties")
-        body = _body_bytes(envelope, properties)
-        content_type = _header(envelope, "content-type", str, serialization.JSON_TYPE)
-        content_encoding = _header(envelope, "content-encoding", str, "utf-8")
+        envelope = _read(raw, _read_envelope)
+        headers, properties = envelope.headers, envelope.properties
+        body = _body_bytes(envelope.body, properties.body_encoding)
+        content_type = serialization.JSON_TYPE if envelope.content_type is None else envelope.content_type
+        content_encoding = "utf-8" if envelope.content_encoding is None else envelope.content_encoding
         if "task" not in headers:
             headers, body = _from_protocol_1(headers, body, content_type, content_encoding)
         return Message.from_headers(
@@ -217,17 +278,36 @@ def decode(raw: bytes) -> Message | Malformed:
             body,
             content_type=content_type,
             content_encoding=content_encoding,
-            priority=min(max(_header(properties, "priority", int, 0), 0), LOWEST_PRIORITY),
-            properties={name: value for name, value in properties.items() if name in ("reply_to", "timestamp")},
+            priority=min(max(properties.priority, 0), LOWEST_PRIORITY) if properties.priority else 0,
+            properties=properties.kept(),
         )
     except Exception as error:  # also RecursionError, of a repr: whatever these bytes are, who reads them goes on
-        reason = str(error) if isinstance(error, DecodeError) else f"cannot be read: {type(error).__name__}"
-        return Malformed(
-            raw,
-            reason,
-            _text_in(envelope, "headers", "id") or _text_in(envelope, "properties", "correlation_id"),
-            _text_in(envelope, "headers", "task"),
-        )
+        return Malformed(raw, _reason(error), *_ids(raw))
+
+
+def _reason(error: Exception) -> str:
+    match error:
+        case DecodeError():
+            return str(error)
+        case msgspec.ValidationError():
+            return f"not a message: {error}"
+        case RecursionError():
+            return "nested too deeply"
+        case msgspec.DecodeError() | UnicodeDecodeError():
+            return f"not JSON: {error}"
+    return f"cannot be read: {type(error).__name__}"
+
+
+def _ids(raw: bytes) -> tuple[str | None, str | None]:
+    """Id and name of the task, where they can be read though something else cannot."""
+    try:
+        envelope = _read(raw, _read_anything)
+    except Exception:
+        return None, None
+    return (
+        _text_in(envelope, "headers", "id") or _text_in(envelope, "properties", "correlation_id"),
+        _text_in(envelope, "headers", "task"),
+    )
 
 
 def _from_protocol_1(
@@ -246,20 +326,13 @@ def _from_protocol_1(
     names = ("task", "id", "retries", "eta", "expires", "group", "group_index", "timelimit")
     headers = {name: content[name] for name in names if content.get(name) is not None}
     args, kwargs = content.get("args") or [], content.get("kwargs") or {}
-    embed = {name: content.get(name) for name in _EMBED}
+    embed = {name: content.get(name) for name in EMBED}
     try:
         # Written again by the same serializer: whether it is accepted is decided when the arguments are read.
         rewritten = serialization.encode([args, kwargs, embed], serialization.name_of(content_type))
     except EncodeError as error:
         raise DecodeError(f"the arguments of a message of protocol 1 cannot be kept: {error}") from None
     return {"lang": "py", **headers}, rewritten.data
-
-
-def _part(envelope: Any, name: str) -> dict[str, Any]:
-    part = envelope.get(name) if isinstance(envelope, dict) else None
-    if not isinstance(part, dict):
-        raise DecodeError(f"the message has no {name}")
-    return part
 
 
 def _text_in(envelope: Any, part: str, name: str) -> str | None:
@@ -269,17 +342,13 @@ def _text_in(envelope: Any, part: str, name: str) -> str | None:
     return text if isinstance(text, str) else None
 
 
-def _body_bytes(envelope: dict[str, Any], properties: dict[str, Any]) -> bytes:
-    body = envelope.get("body")
-    if not isinstance(body, str):
-        raise DecodeError("the message has no body")
-    encoding = properties.get("body_encoding")
+def _body_bytes(body: str, encoding: str | None) -> bytes:
     if encoding is None:
         return body.encode("utf-8", "surrogatepass")
     if encoding != "base64":
         raise DecodeError(f"unknown body encoding {encoding!r}")
     try:
-        return base64.b64decode(body, validate=True)
+        return binascii.a2b_base64(body, strict_mode=True)
     except (binascii.Error, ValueError) as error:
         raise DecodeError(f"the body is not base64: {error}") from None
 
@@ -291,7 +360,7 @@ def _header(headers: Mapping[str, Any], name: str, kind: type, default: Any = _R
     value = headers.get(name)
     if value is None and default is not _REQUIRED:
         return default
-    if not isinstance(value, kind) or isinstance(value, bool):
+    if type(value) is not kind and (not isinstance(value, kind) or isinstance(value, bool)):
         raise DecodeError(f"header {name!r} is {value!r:.100}, not {kind.__name__}")
     return value
 

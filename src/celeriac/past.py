@@ -18,7 +18,7 @@ _MOST_ENTRIES = 10
 _LONGEST_ENTRY = 4000
 
 
-class Loss(msgspec.Struct, frozen=True):
+class Loss(msgspec.Struct, frozen=True, gc=False):
     """How a run has ended for good of which no process is left to call the handlers: whoever claims it next does.
 
     With `limit_s`, because it ran longer than its hard time limit; else because its worker was lost.
@@ -32,7 +32,7 @@ class Loss(msgspec.Struct, frozen=True):
         return TimeLimitExceeded(self.limit_s) if self.limit_s is not None else WorkerLostError(self.reason)
 
 
-class Past(msgspec.Struct, frozen=True):
+class Past(msgspec.Struct, frozen=True, gc=False):
     """`history` has an entry for each process that ended under a run of the message, the oldest first."""
 
     #: Runs that were stopped for no fault of theirs.

@@ -9,9 +9,11 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
+
+import msgspec
+from msgspec.structs import replace
 
 from celeriac.exceptions import ConfigError, QueueNotFound
 from celeriac.settings import closest
@@ -50,8 +52,7 @@ _FIELDS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Binding:
+class Binding(msgspec.Struct, frozen=True):
     """Under which exchange and key a queue is reached. An exchange is of type direct or topic."""
 
     exchange: str
@@ -77,8 +78,7 @@ class Binding:
         return _topic(self.routing_key).fullmatch(routing_key) is not None
 
 
-@dataclass(frozen=True, slots=True)
-class Queue:
+class Queue(msgspec.Struct, frozen=True):
     """One queue. Without an exchange or a routing key it gets the application's default.
 
     `max_priority` is the highest priority that a RabbitMQ queue tells apart, and served first there. On Redis and SQLite
@@ -91,9 +91,9 @@ class Queue:
     exchange_type: str = "direct"
     alias: str | None = None
     max_priority: int | None = None
-    queue_arguments: Mapping[str, Any] = field(default_factory=dict)
+    queue_arguments: Mapping[str, Any] = msgspec.field(default_factory=dict)
     bindings: tuple[Binding, ...] = ()
-    declaration: Mapping[str, Any] = field(default_factory=dict)
+    declaration: Mapping[str, Any] = msgspec.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         name: Any = self.name
@@ -151,8 +151,7 @@ class Queue:
         return any(binding.matches(exchange, routing_key) for binding in (own, *self.bindings))
 
 
-@dataclass(frozen=True, slots=True)
-class Queues:
+class Queues(msgspec.Struct, frozen=True):
     """All queues that are configured, and which of them a worker serves (`selected`). A value: selecting makes another."""
 
     default: str

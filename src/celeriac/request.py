@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from celeriac.canvas import Signature
-    from celeriac.documents import Document
-    from celeriac.messages import Outgoing
     from celeriac.result import AsyncResult
-    from celeriac.task import Task
+    from celeriac.runs import Run
 
-__all__ = ["Again", "Context", "Run", "current_run", "running"]
+__all__ = ["Context", "current_run", "running"]
 
 
 class Context:
@@ -63,6 +59,13 @@ class Context:
     def __init__(self, **facts: Any) -> None:
         self.__dict__.update(facts)
 
+    @classmethod
+    def of(cls, facts: dict[str, Any]) -> Context:
+        """With these facts, which it keeps as they are."""
+        context = cls()
+        context.__dict__ = facts
+        return context
+
     def get(self, name: str, default: Any = None) -> Any:
         """A fact, or `default` for one that this run does not have."""
         return getattr(self, name, default)
@@ -81,46 +84,6 @@ class Context:
 
     def __repr__(self) -> str:
         return f"<Context: {self.__dict__!r}>"
-
-
-@dataclass(frozen=True, slots=True)
-class Again:
-    """A run that asks to be repeated: the task's `retry`. What is None stays as it is."""
-
-    retries: int
-    args: list[Any] | None
-    kwargs: dict[str, Any] | None
-    options: Mapping[str, Any]
-
-
-class Reporter(Protocol):
-    """How a run says something before it ends."""
-
-    def progress(self, document: Document) -> None:
-        """Store a document under the run's lease."""
-
-    def repeat(self, again: Again) -> None:
-        """Have the task run again when this run has ended."""
-
-    def follow(self, signature: Signature[Any], args: Sequence[Any]) -> None:
-        """Have another task called when this run has ended, with `args` before its own."""
-
-
-@dataclass(slots=True)
-class Run:
-    """A run in progress, and what it has asked to be published when it ends."""
-
-    task: Task[..., Any]
-    context: Context
-    #: None when the function was called directly, outside of any worker.
-    reporter: Reporter | None
-    publish: list[Outgoing] = field(default_factory=list)
-    #: Whether the function itself has been entered: a `__call__` of the task's class may come before it.
-    entered: bool = False
-    #: What the function itself has given to `retry`; an automatic retry goes by it as well.
-    max_retries: int | None = None
-    #: For a function that was called directly: the run in which that happened.
-    outer: Run | None = None
 
 
 #: The run of the code that asks; threads and coroutines each see their own.

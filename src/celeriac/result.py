@@ -197,17 +197,8 @@ class AsyncResult(Generic[R]):
             _refuse_in_a_task()
         if follow_parents and propagate and self.parent is not None:
             self.parent.maybe_throw()
-        deadline = Deadline(timeout)
-        if not self._look(deadline):
-            changed = threading.Event()
-            with ExitStack() as watching:
-                deadline.patiently(lambda: watching.enter_context(self._watch(changed.set)))
-                while not self._look(deadline):
-                    if on_interval is not None:
-                        on_interval()
-                    if not changed.wait(deadline.left(interval)) and deadline.over:
-                        self._give_up(timeout)
-                    changed.clear()
+        if self._final is None:
+            self._follow(timeout, interval, on_interval)
         if on_message is not None:
             on_message(self._document().content())
         return self._outcome(propagate, callback)
@@ -337,6 +328,19 @@ class AsyncResult(Generic[R]):
     def _watch(self, notify: Callable[[], None]) -> AbstractContextManager[None]:
         return self.backend.watch(self.id, notify)
 
+    def _follow(self, timeout_s: float | None, interval_s: float, on_interval: Callable[[], Any] | None) -> None:
+        """Wait until the final document is there."""
+        deadline = Deadline(timeout_s)
+        with deadline.patiently(lambda: self.backend.follow(self.id)) as follower:
+            while True:
+                raw = deadline.patiently(lambda: follower.wait(deadline.left(interval_s)))
+                if self._read(raw).ready if raw is not None else self._look(deadline):
+                    return
+                if deadline.over:
+                    self._give_up(timeout_s)
+                if on_interval is not None:
+                    on_interval()
+
     def _look(self, deadline: Deadline) -> bool:
         ready: bool = deadline.patiently(lambda: self._document().ready)
         return ready
@@ -359,7 +363,9 @@ class AsyncResult(Generic[R]):
     def _document(self) -> Document:
         if self._final is not None:
             return self._final
-        raw = self.backend.get([self.id]).get(self.id)
+        return self._read(self.backend.get([self.id]).get(self.id))
+
+    def _read(self, raw: bytes | None) -> Document:
         document = Document(self.id, states.PENDING) if raw is None else self.app.decode_document(self.id, raw)
         if document.ready:
             self._final = document

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from celeriac.exceptions import ConfigError
 
 __all__ = ["Backoff", "RetryPolicy", "exponential_backoff_s"]
 
 
-@dataclass(frozen=True, slots=True)
-class Backoff:
+class Backoff(msgspec.Struct, frozen=True):
     """Delays that grow by `factor` from `first_s` to `longest_s`, with full jitter.
 
     Jitter spreads clients that failed together, so that a store that comes back is not met by all of them at once
@@ -35,8 +35,7 @@ class Backoff:
         return uniform(0.0, min(grown, self.longest_s))
 
 
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
+class RetryPolicy(msgspec.Struct, frozen=True):
     """Celery's policy for repeating a publish: delays of `interval_start_s`, then `interval_step_s` more each time.
 
     `max_retries` None means for ever (the caller's deadline still ends it).

@@ -9,11 +9,12 @@ from __future__ import annotations
 import signal as signals
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
+from msgspec.structs import replace
+
 from celeriac import states
-from celeriac.clock import utc
+from celeriac.clock import timestamp
 from celeriac.documents import Document, describe_exception
 from celeriac.engines.base import Record, Revocation, Waiting
 from celeriac.exceptions import DecodeError, TaskRevokedError
@@ -89,7 +90,7 @@ def revoked_record(
     if message.headers.get("ignore_result"):
         return None
     described = describe_exception(TaskRevokedError(why), app.conf.result_serializer)
-    now, parent_id = utc(app.clock.time()).isoformat(), message.headers.get("parent_id")
+    now, parent_id = timestamp(app.clock.time()), message.headers.get("parent_id")
     document = Document(message.id, states.REVOKED, described, date_done=now, parent_id=parent_id)
     if app.conf.result_extended:
         document = replace(

@@ -47,6 +47,8 @@ class Router:
     def __init__(self, queues: Queues, routes: Any = None) -> None:
         self.queues = queues
         self._routers = [_router(entry) for entry in _entries(routes)]
+        #: Whether all routes go by the task's name alone.
+        self.by_name = all(isinstance(router, _Table) for router in self._routers)
 
     def route(
         self,

@@ -228,6 +228,7 @@ def test_showing_a_pickled_body_does_not_unpickle_it(project: Project, client: C
         envelope = json.loads(raw)
         envelope["content-type"] = "application/x-python-serialize"
         envelope["body"] = base64.b64encode(pickle.dumps(((_Trap(str(sprung)),), {}, {}))).decode()
+        envelope["properties"]["body_encoding"] = "base64"
         connection.execute("UPDATE messages SET raw = ?", (json.dumps(envelope).encode(),))
     connection.close()
     with project.worker("-c", 1):

@@ -52,7 +52,7 @@ def _run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> tuple[Wishes, Resu
 def test_what_an_option_asks_for(arguments: list[str], wished: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     wishes, _ = _run(monkeypatch, *arguments)
     plain, _ = _run(monkeypatch)
-    for name in Wishes.__dataclass_fields__:
+    for name in Wishes.__struct_fields__:
         assert getattr(wishes, name) == wished.get(name, getattr(plain, name)), name
 
 

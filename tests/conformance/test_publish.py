@@ -52,6 +52,27 @@ def test_a_publish_is_all_or_none(broker: Broker) -> None:
     assert ids(broker.peek("q")) == ["good"]
 
 
+def test_batches_are_published_one_after_the_other(broker: Broker) -> None:
+    batches = [([outgoing(f"{number}{letter}") for letter in "ab"], Receipt("p", number)) for number in range(1, 4)]
+    assert len(list(broker.publish_each(batches))) == 3
+    assert len(list(broker.publish_each(batches[1:]))) == 2  # repeated, they add nothing
+    assert ids(broker.peek("q")) == ["1a", "1b", "2a", "2b", "3a", "3b"]
+
+
+def test_after_a_batch_that_fails_none_is_published(broker: Broker) -> None:
+    bad = outgoing("bad").message.with_headers(unwritable=object())
+    batches = [
+        ([outgoing("good")], Receipt("p", 1)),
+        ([type(outgoing("x"))(bad, "q")], Receipt("p", 2)),
+        ([outgoing("late")], Receipt("p", 3)),
+    ]
+    with pytest.raises(TypeError):
+        list(broker.publish_each(batches))
+    assert set(ids(broker.peek("q"))) <= {"good"}  # which may be under way when the next cannot be written
+    broker.publish([outgoing("good")], Receipt("p", 1))
+    assert ids(broker.peek("q")) == ["good"]
+
+
 @pytest.mark.usefixtures("served")
 def test_repeating_a_publish_adds_nothing(broker: Broker) -> None:
     for _ in range(3):

@@ -228,3 +228,11 @@ def test_a_document_is_discarded_unless_it_has_been_replaced(results: ResultStor
     assert results.get(["a"]) == {}
     results.store([Record("a", b"new", fence=2)])
     assert results.get(["a"]) == {"a": b"new"}
+
+
+def test_of_results_that_were_waited_for_nothing_is_kept(results: ResultStore) -> None:
+    with ExitStack() as stack:
+        for number in range(50):
+            stack.enter_context(results.watch(f"task-{number}", lambda: None))
+        assert results.sizes()["results waited for"] == 50
+    assert results.sizes()["results waited for"] == 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 
 import msgspec
 import pytest
@@ -123,7 +122,7 @@ def test_begun_is_seen_by_its_owner(broker: Broker, producer: Producer) -> None:
     lease, other = claim(broker)
     assert settle(broker, lease, Keep(begun=True))
     assert settle(broker, lease, Keep(begun=True))
-    assert broker.held(ME) == [replace(lease, begun=True), other]
+    assert broker.held(ME) == [msgspec.structs.replace(lease, begun=True), other]
 
 
 @pytest.mark.usefixtures("served")

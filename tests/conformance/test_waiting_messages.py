@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from celeriac.engines.base import Broker, Requeue, ResultStore, Waiting
 from celeriac.messages import Outgoing

@@ -35,8 +35,7 @@ def test_importing_loads_no_engine_and_nothing_heavy(code: str) -> None:
     heavy = {"asyncio", "yaml", "msgpack", "pydantic", "hiredis", "sqlite3", "multiprocessing", "logging", "click"}
     program = f"import sys; {code}; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
-    loaded = {name for name in done.stdout.split() if name.startswith("celeriac.engines.") or name in heavy}
-    assert loaded <= {"celeriac.engines.base"}
+    assert not {name for name in done.stdout.split() if name.startswith("celeriac.engines") or name in heavy}
 
 
 def test_versions_are_numbers_and_text() -> None:

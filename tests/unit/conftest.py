@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -37,6 +37,11 @@ class RecordingBroker:
         error = self.errors.pop(0) if self.errors else None
         if error is not None:
             raise error
+
+    def publish_each(self, batches: Iterable[tuple[Sequence[Outgoing], Receipt]]) -> Iterator[None]:
+        for outgoing, receipt in batches:
+            self.publish(outgoing, receipt)
+            yield
 
     @property
     def published(self) -> list[Outgoing]:

@@ -2,7 +2,7 @@ import time
 
 import pytest
 
-from celeriac.clock import SYSTEM_CLOCK, utc
+from celeriac.clock import SYSTEM_CLOCK, timestamp, utc
 from celeriac.testing.clock import ManualClock
 
 
@@ -26,3 +26,8 @@ def test_a_manual_clock_stands_until_it_is_turned():
 def test_a_manual_clock_does_not_go_back():
     with pytest.raises(ValueError, match="backwards"):
         ManualClock().advance(-1)
+
+
+def test_timestamps_are_those_of_isoformat_from_second_to_second_and_back():
+    for seconds in (1_767_323_045, 1_767_323_045.25, 1_767_323_046.5, 1_767_323_045.678_901, 951_782_399.75, 0.0):
+        assert timestamp(seconds) == utc(seconds).isoformat()

@@ -2,8 +2,9 @@ import json
 
 import pytest
 
-from celeriac.engines.base import Claim, Node, Owner, Receipt
-from celeriac.insights import overview
+from celeriac.documents import Document
+from celeriac.engines.base import Claim, Node, Owner, Receipt, Record
+from celeriac.insights import documents, overview
 from celeriac.messages import Outgoing
 
 
@@ -69,3 +70,12 @@ def test_an_overview_is_plain_data(app, publish):
     publish("celery")
     assert json.loads(json.dumps(overview(app).as_dict()))["workers"][0]["node"]["name"] == "celery@unit"
     app.broker.unregister("node-1")
+
+
+def test_many_documents_are_read_at_once_and_what_waits_has_none(app):
+    for task_id, status in (("one", "SUCCESS"), ("two", "PROGRESS")):
+        app.results.store([Record(task_id, Document(task_id, status, 1).encode())])
+    found = documents(app, ["one", "two", "three"])
+    assert {task_id: document.status for task_id, document in found.items()} == {"one": "SUCCESS", "two": "PROGRESS"}
+    assert found["one"].ready
+    assert not found["two"].ready

@@ -3,7 +3,8 @@ import threading
 
 import pytest
 
-from celeriac.request import Context, Run, current_run, running
+from celeriac.request import Context, current_run, running
+from celeriac.runs import Run
 from support.celery_oracle import ask_celery
 
 

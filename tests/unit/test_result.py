@@ -18,8 +18,9 @@ from celeriac.exceptions import (
     TaskRevokedError,
     TimeoutError,
 )
-from celeriac.request import Context, Run, current_run
+from celeriac.request import Context, current_run
 from celeriac.result import EagerResult, allow_join_result
+from celeriac.runs import Run
 from support.celery_oracle import ask_celery
 
 

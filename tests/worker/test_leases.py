@@ -283,6 +283,22 @@ def test_a_store_that_was_emptied_makes_workers_begin_anew(redis: Site, server: 
         assert worker.stop() == 0
 
 
+def test_what_an_idle_child_got_when_it_was_stopped_is_run_by_another(redis: Site) -> None:
+    with redis.worker("-c", 2) as worker:
+        worker.wait_until_ready()
+        first, second = worker.child_pids(2)
+        for number in range(4):
+            assert redis.client.run("add", number, 1) == number + 1
+        for stopped in (first, second):
+            os.kill(stopped, signal.SIGSTOP)
+            results = [redis.client.send("add", number, 1) for number in range(4)]
+            assert [result.get(timeout=30) for result in results] == [1, 2, 3, 4]
+            os.kill(stopped, signal.SIGCONT)
+        assert redis.client.run("add", 4, 1) == 5
+        assert "died" not in worker.log
+        assert worker.stop() == 0
+
+
 # ── a child that does not get to what it holds ───────────────────────────────────────────────────────────────────────
 
 

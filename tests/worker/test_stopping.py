@@ -213,9 +213,8 @@ def test_ctrl_c_does_not_reach_a_process_that_only_starts_and_would_show_a_trace
     project.write(
         "sitecustomize",
         f"""
-        import signal, sys
-        if "celeriac.worker.template" in sys.orig_argv:
-            print("it starts, held back:", {held}, flush=True)
+        import os, signal
+        os.register_at_fork(after_in_child=lambda: print("it starts, held back:", {held}, flush=True))
         """,
     )
     tasks = (project.folder / "tasks.py").read_text(encoding="utf-8")

@@ -17,9 +17,7 @@ from celeriac.app.stores import Stores
 from celeriac.app.tasks import Tasks
 from celeriac.cautions import warn
 from celeriac.clock import SYSTEM_CLOCK, Clock
-from celeriac.engines.base import Broker, ResultStore
 from celeriac.exceptions import ConfigError
-from celeriac.publishing import Publisher
 from celeriac.request import current_run, running
 from celeriac.settings import Settings
 from celeriac.signals import Signal
@@ -28,6 +26,8 @@ from celeriac.task import Task
 if TYPE_CHECKING:
     from celeriac.control import Control
     from celeriac.dead_letters import DeadLetters
+    from celeriac.engines.base import Broker, ResultStore
+    from celeriac.publishing import Publisher
 
 __all__ = ["Celery"]
 
@@ -83,11 +83,6 @@ class Celery(Tasks, Calls, Derived):
         self.on_after_fork = Signal(name="app.on_after_fork")
         self.conf = Settings(before_first_read=self._announce_configure, after_first_read=self._announce_configured)
         self.stores = Stores(lambda: self.conf, project_folder(makers_file(self)))
-        self.publisher = Publisher(
-            lambda: self.broker,
-            lambda: float(self.conf.broker_connection_timeout),
-            self._publish_policy,
-        )
         given = {"broker_url": broker, "result_backend": backend, "include": include}
         self.conf.update({name: value for name, value in given.items() if value is not None}, settings)
         if changes:
@@ -150,6 +145,17 @@ class Celery(Tasks, Calls, Derived):
     def results(self) -> ResultStore:
         """The result store; the broker's own store unless `result_backend` names another."""
         return self.stores.results
+
+    @cached_property
+    def publisher(self) -> Publisher:
+        """What sends messages, for all threads and event loops."""
+        from celeriac.publishing import Publisher
+
+        return Publisher(
+            lambda: self.broker,
+            lambda: float(self.conf.broker_connection_timeout),
+            self._publish_policy,
+        )
 
     @cached_property
     def control(self) -> Control:

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Unpack, cast
 
-from celeriac.calling import CallKeywords, all_options, check_keywords, make_outgoing
-from celeriac.canvas import Signature, signature
 from celeriac.cautions import warn
 from celeriac.exceptions import AlwaysEagerIgnored
-from celeriac.queues import Queues
-from celeriac.result import AsyncResult
-from celeriac.retries import RetryPolicy
-from celeriac.routing import Router
 from celeriac.settings import Settings
 from celeriac.task import Task
 
 if TYPE_CHECKING:
     from celeriac.app.application import Celery
     from celeriac.app.registry import Registry
+    from celeriac.calling import CallKeywords
+    from celeriac.canvas import Signature
     from celeriac.engines.base import ResultStore
+    from celeriac.prepared import PreparedCalls
+    from celeriac.result import AsyncResult
+    from celeriac.retries import RetryPolicy
+    from celeriac.routing import Router
 
 __all__ = ["Calls"]
 
@@ -32,6 +33,13 @@ class Calls:
 
     def __init__(self) -> None:
         self._routers: tuple[Any, Router] | None = None
+
+    @cached_property
+    def prepared_calls(self) -> PreparedCalls:
+        """What calls with the same options have in common."""
+        from celeriac.prepared import PreparedCalls
+
+        return PreparedCalls(cast("Celery", self))
 
     def send_task(
         self,
@@ -46,6 +54,9 @@ class Calls:
         **options: Unpack[CallKeywords],
     ) -> AsyncResult[Any]:
         """Call a task by its name alone, which this process need not know. Options are those of `Task.apply_async`."""
+        from celeriac.calling import all_options, check_keywords, make_outgoing
+        from celeriac.task import sending
+
         if self.conf.task_always_eager:
             warn("task_always_eager has no effect on send_task: the task is sent", AlwaysEagerIgnored)
         given = all_options(options, task_id=task_id, link=link, link_error=link_error, shadow=shadow)
@@ -56,11 +67,13 @@ class Calls:
             task = Task()
             task.name, task._app = name, app  # type: ignore[misc]
         outgoing = make_outgoing(app, name, list(args or ()), dict(kwargs or {}), given, known)
-        task._publish([outgoing], given)
-        return task._result(outgoing, given)
+        sending.publish(task, outgoing, given)
+        return sending.result_of(task, outgoing, given)
 
     def signature(self, *args: Any, **kwargs: Any) -> Signature[Any]:
         """A signature of a task, by itself or by its name: `app.signature("tasks.add", (2, 2))`."""
+        from celeriac.canvas import signature
+
         return signature(*args, app=cast("Celery", self), **kwargs)
 
     def AsyncResult(  # noqa: N802  # Celery's name
@@ -72,6 +85,8 @@ class Calls:
         parent: AsyncResult[Any] | None = None,
     ) -> AsyncResult[Any]:
         """The result of an earlier call, by its id."""
+        from celeriac.result import AsyncResult
+
         return AsyncResult(task_id, backend, task_name, app or cast("Celery", self), parent)
 
     def route(
@@ -95,6 +110,11 @@ class Calls:
         return {**routed, "queue": _printable(routed["queue"])}
 
     @property
+    def routes_by_name(self) -> bool:
+        """Whether the name of a task and the options of its call are all that its queue depends on."""
+        return not self.conf.values_now["task_routes"] or self.router.by_name
+
+    @property
     def router(self) -> Router:
         """Made of the settings; made anew when they change."""
         conf = self.conf
@@ -111,6 +131,9 @@ class Calls:
         if self._routers is None or any(
             old is not new and old != new for old, new in zip(self._routers[0], made_of, strict=True)
         ):
+            from celeriac.queues import Queues
+            from celeriac.routing import Router
+
             queues = Queues.of(
                 conf.task_queues,
                 default_queue=conf.task_default_queue,
@@ -128,6 +151,8 @@ class Calls:
         return self.router.queues.select(queues).selected
 
     def _publish_policy(self) -> RetryPolicy:
+        from celeriac.retries import RetryPolicy
+
         if not self.conf.task_publish_retry:
             return RetryPolicy(max_retries=0)
         return RetryPolicy.from_celery(self.conf.task_publish_retry_policy)

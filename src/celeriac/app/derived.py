@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, tzinfo
 from functools import cache
+from typing import TYPE_CHECKING
 
 from celeriac.clock import Clock, utc
-from celeriac.documents import Document
-from celeriac.serialization import content_type_of
 from celeriac.settings import Settings
+
+if TYPE_CHECKING:
+    from celeriac.documents import Document
 
 __all__ = ["Derived"]
 
@@ -65,9 +67,13 @@ class Derived:
 
     def decode_document(self, task_id: str, raw: bytes) -> Document:
         """A stored result document; raises `ResultError`."""
+        from celeriac.documents import Document
+
         return Document.decode(task_id, raw, self.conf.result_serializer, self.result_accept)
 
 
 @cache
 def _content_types(names: tuple[str, ...]) -> frozenset[str]:
+    from celeriac.serialization import content_type_of
+
     return frozenset(map(content_type_of, names))

@@ -5,17 +5,16 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 __all__ = ["Discovery"]
 
 
-@dataclass(frozen=True, slots=True)
 class Discovery:
     """Packages (or a function that names them, when it is time) and the module to look for in each."""
 
-    packages: Iterable[str] | Callable[[], Iterable[str]]
-    related_name: str | None
+    def __init__(self, packages: Iterable[str] | Callable[[], Iterable[str]], related_name: str | None) -> None:
+        self.packages = packages
+        self.related_name = related_name
 
     def run(self) -> None:
         """Import what there is. A package without the module is passed over; an error inside of one is raised."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING, Any
 
 from celeriac.cautions import warn
@@ -44,6 +43,8 @@ class Registry(dict[str, "Task[..., Any]"]):
         raise NotRegistered(self._missing(name))
 
     def _missing(self, name: str) -> str:
+        import difflib
+
         last = name.rpartition(".")[2]
         near = [known for known in self if known.rpartition(".")[2] == last]
         near = near or difflib.get_close_matches(name, self, n=1)

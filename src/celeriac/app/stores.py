@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from celeriac.engines import DEFAULT_URL, open_broker, open_results
-from celeriac.engines.base import Broker, EngineOptions, ResultStore
 from celeriac.settings import Settings
+
+if TYPE_CHECKING:
+    from celeriac.engines.base import Broker, EngineOptions, ResultStore
 
 __all__ = ["Stores"]
 
@@ -27,6 +29,8 @@ class Stores:
         """The broker."""
         broker = self._broker
         if broker is None:
+            from celeriac.engines import open_broker
+
             url, options = self.broker_url, self.broker_options
             with self._opening:
                 broker = self._broker
@@ -38,6 +42,8 @@ class Stores:
     def results(self) -> ResultStore:
         """The result store; the broker's own store unless `result_backend` names another."""
         if self._results is None:
+            from celeriac.engines import open_results
+
             url, options, broker = self.results_url, self.results_options, self.broker
             with self._opening:
                 if self._results is None:
@@ -47,6 +53,8 @@ class Stores:
     @property
     def broker_url(self) -> str:
         """The URL that is used."""
+        from celeriac.engines import DEFAULT_URL
+
         return self._conf().broker_url or DEFAULT_URL
 
     @property
@@ -71,6 +79,8 @@ class Stores:
         return self._options("result_backend_transport_options", "redis_backend_use_ssl")
 
     def _options(self, setting: str, tls_setting: str) -> EngineOptions:
+        from celeriac.engines.base import EngineOptions
+
         conf = self._conf()
         tls = conf[tls_setting]
         return EngineOptions(

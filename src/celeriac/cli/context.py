@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import click
+import msgspec
 
 from celeriac.app import Celery
 from celeriac.exceptions import AppNotFound, ConfigError
@@ -16,15 +16,14 @@ from celeriac.loading import load_app
 __all__ = ["Context", "pass_context", "split_names"]
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(msgspec.Struct, frozen=True):
     """The options before the command."""
 
     app_name: str | None
     workdir: str | None = None
     config: str | None = None
     quiet: bool = False
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = msgspec.field(default_factory=dict)
 
     def named_app(self) -> str:
         """What `-A` says; raises `AppNotFound` without it."""

@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from celeriac.app import Celery
-from celeriac.cli import cli, main
+from celeriac.cli import cli
 from celeriac.exceptions import ConfigError
 
 __all__ = ["bugreport", "run_for"]
 
 
 def run_for(app: Celery, argv: Sequence[str]) -> None:
-    """Run a command for this application; does not return. Raises `ConfigError` for one that no module holds."""
-    sys.argv[1:] = ["-A", _name_of(app), *argv]
-    main()
+    """Run a command for this application; does not return. Raises `ConfigError` for one that no module holds.
+
+    This process becomes the command: a worker's processes are forked, and the threads and connections of a program that
+    was at something else would not survive it.
+    """
+    command = [sys.executable, *_interpreter_flags(), "-m", "celeriac", "-A", _name_of(app), *argv]
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os.execv(sys.executable, command)
 
 
 def bugreport(app: Celery) -> str:
@@ -48,3 +56,8 @@ def _importable(module_name: str) -> str:
     if file is None:
         raise ConfigError("the application was made at a prompt; its worker needs a module that it can import")
     return Path(file).stem
+
+
+def _interpreter_flags() -> list[str]:
+    """The flags this Python was started with, so that -W error and the like hold in the command too."""
+    return subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined,no-any-return]

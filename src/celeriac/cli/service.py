@@ -11,8 +11,9 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from celeriac.cli.errors import exit_status
 from celeriac.exceptions import ConfigError

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import click
+from msgspec.structs import replace
 
 from celeriac.cli.context import Context, pass_context, split_names
 from celeriac.cli.output import ago, json_option, print_json, table

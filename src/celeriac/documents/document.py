@@ -8,8 +8,9 @@ setting. How it is compressed stands before the compressed bytes.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from celeriac import serialization, states
 from celeriac.compression import compress, decompress
@@ -23,8 +24,7 @@ _COMPRESSED = b"\0celery-compressed\0"
 _JSON_ONLY = frozenset({serialization.JSON_TYPE})
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
+class Document(msgspec.Struct, frozen=True, gc=False):
     """What is known of one task. `result` is the value, the described exception, or a custom state's meta.
 
     `name` and what follows it are there when `result_extended` is set; without a name none of them is written.
@@ -35,7 +35,7 @@ class Document:
     result: Any = None
     traceback: str | None = None
     date_done: str | None = None
-    children: list[Any] = field(default_factory=list)
+    children: list[Any] = msgspec.field(default_factory=list)
     parent_id: str | None = None
     group_id: str | None = None
     name: str | None = None

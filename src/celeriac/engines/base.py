@@ -21,9 +21,8 @@ of others who wait themselves; whoever claims a message looks at its `eta`.
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import msgspec
@@ -40,6 +39,7 @@ __all__ = [
     "DeadLetter",
     "EngineOptions",
     "Exchange",
+    "Follower",
     "Keep",
     "Lease",
     "Node",
@@ -58,33 +58,31 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class EngineOptions:
+class EngineOptions(msgspec.Struct, frozen=True):
     """What every engine is opened with: where relative paths begin, deadlines, and its own options by name."""
 
     folder: str
     timeout_s: float = 4.0
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = msgspec.field(default_factory=dict)
     #: TLS options by the names of `broker_use_ssl`; None leaves it to the URL.
     tls: Mapping[str, Any] | None = None
 
 
-class Owner(msgspec.Struct, frozen=True):
+class Owner(msgspec.Struct, frozen=True, gc=False):
     """Who holds a lease: one child of one node. Neither id nor child number is ever used again."""
 
     node: str
     child: int = 0
 
 
-class Receipt(msgspec.Struct, frozen=True):
+class Receipt(msgspec.Struct, frozen=True, gc=False):
     """Names one publish, so that repeating it adds nothing. `number` grows with every publish of a producer."""
 
     producer: str
     number: int
 
 
-@dataclass(frozen=True, slots=True)
-class Lease:
+class Lease(msgspec.Struct, frozen=True, gc=False):
     """A message lent to an owner. `deliveries` counts this time and every earlier one that ended in a crash."""
 
     token: int
@@ -101,12 +99,11 @@ class Lease:
     revoked: bool = False
 
 
-class Ack(msgspec.Struct, frozen=True):
+class Ack(msgspec.Struct, frozen=True, gc=False):
     """Done with: the message goes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Requeue:
+class Requeue(msgspec.Struct, frozen=True, gc=False):
     """Back to the head of the queue, or after `delay_s` where that is positive.
 
     `counted` says that this delivery counts towards `max_deliveries`. `past` replaces what is kept of earlier runs, until
@@ -118,15 +115,14 @@ class Requeue:
     past: Past | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Bury:
+class Bury(msgspec.Struct, frozen=True, gc=False):
     """To the dead letters. `detail` is kept for people (a traceback, the history of crashes). Both may be any text."""
 
     reason: str
     detail: str = ""
 
 
-class Keep(msgspec.Struct, frozen=True):
+class Keep(msgspec.Struct, frozen=True, gc=False):
     """The lease stays: only the document is stored. `begun` marks an at-most-once run as started for ever."""
 
     begun: bool = False
@@ -135,7 +131,7 @@ class Keep(msgspec.Struct, frozen=True):
 Settle = Ack | Requeue | Bury | Keep
 
 
-class Record(msgspec.Struct, frozen=True):
+class Record(msgspec.Struct, frozen=True, gc=False):
     """An encoded result document; None as `ttl_s` keeps it for ever."""
 
     task_id: str
@@ -146,8 +142,7 @@ class Record(msgspec.Struct, frozen=True):
     fence: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Commit:
+class Commit(msgspec.Struct, frozen=True, gc=False):
     """Everything that one run caused, applied together or not at all."""
 
     token: int
@@ -156,8 +151,7 @@ class Commit:
     messages: tuple[Outgoing, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(msgspec.Struct, frozen=True, gc=False):
     """A wish for up to `limit` messages of `queues`, or fewer when they are large.
 
     With `park`, an owner that gets none is woken when there are some. As many are woken as messages came.
@@ -168,7 +162,7 @@ class Claim:
     park: bool = False
 
 
-class Exchange(msgspec.Struct, frozen=True):
+class Exchange(msgspec.Struct, frozen=True, gc=False):
     """The answer to an exchange: for each commit whether it was applied, the new leases, and when to look again."""
 
     applied: tuple[bool, ...] = ()
@@ -180,8 +174,7 @@ class Exchange(msgspec.Struct, frozen=True):
     reconnected: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(msgspec.Struct, frozen=True):
     """A worker, as it introduces itself."""
 
     id: str
@@ -195,8 +188,7 @@ class Node:
     lease_s: float = 15.0
 
 
-@dataclass(frozen=True, slots=True)
-class NodeState:
+class NodeState(msgspec.Struct, frozen=True):
     """A worker, as the store knows it. Times are seconds since 1970."""
 
     node: Node
@@ -206,8 +198,7 @@ class NodeState:
     leased: int
 
 
-@dataclass(frozen=True, slots=True)
-class QueueState:
+class QueueState(msgspec.Struct, frozen=True):
     """What lies in a queue."""
 
     name: str
@@ -220,8 +211,7 @@ class QueueState:
     paused: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
+class DeadLetter(msgspec.Struct, frozen=True):
     """A buried message. `raw` is what lay in the queue, byte for byte."""
 
     id: int
@@ -235,7 +225,7 @@ class DeadLetter:
     raw: bytes
 
 
-class Revocation(msgspec.Struct, frozen=True):
+class Revocation(msgspec.Struct, frozen=True, gc=False):
     """A task that must not run; the store remembers it until `expires` (seconds since 1970).
 
     `signal` (a name: SIGTERM) is for the process that runs it already; None lets such a run go on.
@@ -246,7 +236,7 @@ class Revocation(msgspec.Struct, frozen=True):
     signal: str | None = None
 
 
-class RevokedLease(msgspec.Struct, frozen=True):
+class RevokedLease(msgspec.Struct, frozen=True, gc=False):
     """What a child holds although it was revoked. `signal` as in `Revocation`."""
 
     child: int
@@ -263,15 +253,14 @@ class RevokedLease(msgspec.Struct, frozen=True):
         return int(getattr(signal, self.signal, signal.SIGTERM))
 
 
-class Revoked(msgspec.Struct, frozen=True):
+class Revoked(msgspec.Struct, frozen=True, gc=False):
     """What a node holds of revoked tasks. `version` changes with every revocation."""
 
     version: int
     leases: tuple[RevokedLease, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
+class Waiting(msgspec.Struct, frozen=True):
     """A message in its queue: ready, or delayed until `due` (seconds since 1970). `raw` is what lies there."""
 
     queue: str
@@ -280,6 +269,16 @@ class Waiting:
     due: float | None
     #: Where it lies, as the engine says it.
     place: Any
+
+
+class Follower(Protocol):
+    """One thread that waits for a document."""
+
+    def wait(self, timeout_s: float) -> bytes | None:
+        """The document, when there is one that this follower has not seen; None after this time, or to have it read.
+
+        May come for no reason, and miss what was written by a process that died then: read now and then.
+        """
 
 
 class ResultStore(Protocol):
@@ -301,11 +300,17 @@ class ResultStore(Protocol):
         call, and now and then without one.
         """
 
+    def follow(self, task_id: str) -> AbstractContextManager[Follower]:
+        """Wait for the document in the thread that calls: what there is comes first, then what it is replaced by."""
+
     def forget(self, task_ids: Collection[str]) -> None:
         """Remove documents."""
 
     def discard(self, task_id: str, body: bytes) -> None:
         """Remove the document if it is still this one."""
+
+    def sizes(self) -> dict[str, int]:
+        """How many there are of what this process keeps for the store and could grow, by what it is. Asks nobody."""
 
     def close(self) -> None:
         """Let go of connections. Idempotent; the next call opens them again."""
@@ -313,6 +318,10 @@ class ResultStore(Protocol):
 
 class Broker(Protocol):
     """Queues of messages, and who holds what."""
+
+    @property
+    def lets_claims_stand(self) -> bool:
+        """Whether a claim can be left with the store (`stand`)."""
 
     def describe(self) -> str:
         """The store for people, without secrets."""
@@ -329,6 +338,10 @@ class Broker(Protocol):
     def publish(self, outgoing: Sequence[Outgoing], receipt: Receipt) -> None:
         """Add the messages, all or none; nothing if this receipt, or a later one of the producer, was seen before."""
 
+    def publish_each(self, batches: Iterable[tuple[Sequence[Outgoing], Receipt]]) -> Iterator[None]:
+        """`publish` one batch after the other, and yield as each is stored. One may be written while the store is at
+        the one before; when a batch fails, none after it is sent."""
+
     def exchange(self, owner: Owner, commits: Sequence[Commit], claim: Claim | None = None) -> Exchange:
         """Apply commits and claim more, in one step. Never waits for messages.
 
@@ -341,6 +354,15 @@ class Broker(Protocol):
 
     def wait(self, timeout_s: float) -> None:
         """Sleep until messages came for a parked claim, `wake` was called, or the time is over. One thread at a time."""
+
+    def stand(self, owner: Owner, claim: Claim, within_s: float) -> Exchange | None:
+        """Leave a parked claim with the store, which answers it when messages came, or within this time.
+
+        Only where `lets_claims_stand`, for an owner that holds nothing: it spares the way between being woken and
+        claiming. None when `wake` was called, and now and then for no reason: then the claim stands, and may take
+        messages, until it is answered. Another exchange gives it up, and says `reconnected`: what it has taken meanwhile
+        is `held`, as after an error. One thread at a time, which is that of `wait`.
+        """
 
     def wake(self) -> None:
         """End the current or else the next `wait` of this process. From any thread."""
@@ -449,6 +471,9 @@ class Broker(Protocol):
 
         Raises `BrokerError` while workers of ours are alive, or when the store has nothing to do with Celery.
         """
+
+    def sizes(self) -> dict[str, int]:
+        """How many there are of what this process keeps for the store and could grow, by what it is. Asks nobody."""
 
     def close(self) -> None:
         """Let go of connections. Idempotent; the next call opens them again."""

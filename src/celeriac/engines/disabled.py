@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from typing import NoReturn
 
-from celeriac.engines.base import Record
+from celeriac.engines.base import Follower, Record
 from celeriac.exceptions import ResultError
 
 __all__ = ["DisabledResults"]
@@ -24,6 +24,9 @@ class DisabledResults:
     def watch(self, task_id: str, notify: Callable[[], None]) -> AbstractContextManager[None]:
         _refuse()
 
+    def follow(self, task_id: str) -> AbstractContextManager[Follower]:
+        _refuse()
+
     def forget(self, task_ids: Collection[str]) -> None:
         """There is nothing."""
 
@@ -32,6 +35,10 @@ class DisabledResults:
 
     def describe(self) -> str:
         return "disabled"
+
+    def sizes(self) -> dict[str, int]:
+        """Nothing is kept."""
+        return {}
 
     def close(self) -> None:
         """Nothing is open."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import contextvars
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import msgspec
 
 if TYPE_CHECKING:
     import asyncio
@@ -19,8 +20,7 @@ __all__ = ["AsyncCaller", "Call", "Caller", "DirectCaller", "run_coroutine"]
 R = TypeVar("R")
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True, gc=False):
     """What is to be called. `token` is the lease's; the limits are seconds from the start of the call."""
 
     function: Callable[..., Any]

@@ -20,8 +20,9 @@ from celeriac.execution.calls import DirectCaller
 from celeriac.execution.executor import context_of
 from celeriac.execution.run import OneRun
 from celeriac.messages import Body, Outgoing, decode_body
-from celeriac.request import Again, Context, running
+from celeriac.request import Context, running
 from celeriac.result import EagerResult
+from celeriac.runs import Again
 from celeriac.task import Task
 
 __all__ = ["apply", "apply_outgoing"]
@@ -93,7 +94,7 @@ def _run_until_ended(task: Task[..., Any], context: Context, body: Body, throw: 
     caller = DirectCaller()
     try:
         while True:
-            run = EagerRun(task.app, str(context.hostname), task, context, body)
+            run = EagerRun(task.app, str(context.hostname), task, context.id or "", context, body)
             outcome = run.execute(caller)
             if outcome.record is not None:
                 run.store(outcome.record)

@@ -10,13 +10,13 @@ import contextvars
 import logging
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 from celeriac import signals
 from celeriac.app import Celery
 from celeriac.calling import encode_arguments, make_outgoing, moments, signatures
 from celeriac.canvas import Signature
-from celeriac.clock import utc
 from celeriac.documents import Document
 from celeriac.engines.base import Ack, Bury, Commit, Keep, Lease, Record, Requeue, Settle
 from celeriac.exceptions import DecodeError, NotRegistered
@@ -27,8 +27,9 @@ from celeriac.execution.outcomes import failures, with_history
 from celeriac.execution.run import OneRun, Outcome
 from celeriac.messages import Body, Malformed, Message, Outgoing, decode_body
 from celeriac.past import Loss
-from celeriac.request import Again, Context
+from celeriac.request import Context
 from celeriac.revoking import revoked_record
+from celeriac.runs import Again
 from celeriac.serialization import name_of
 from celeriac.task import Task
 
@@ -56,10 +57,14 @@ _FACTS = frozenset(
 #: What one delivery has added and the next must not find.
 _FRESH: Mapping[str, Any] = {"redelivered": None, UNKNOWN_SINCE: None}
 #: Facts by other names, and what is about the message only.
-_NOT_CUSTOM = _FACTS | {
-    *("lang", "task", "id", "root_id", "retries", "ignore_result", "argsrepr", "kwargsrepr", "compression"),
-    *("redelivered", UNKNOWN_SINCE),
-}
+_STANDARD = frozenset(
+    {
+        *("lang", "task", "id", "root_id", "retries", "ignore_result", "argsrepr", "kwargsrepr", "compression"),
+        *("redelivered", UNKNOWN_SINCE),
+    }
+)
+#: With these alone, and no result to be ignored, a message is as plain as one can be.
+_EVERYBODYS = _STANDARD | {"origin"}
 _EMBEDDED = frozenset({"callbacks", "errbacks", "chain", "chord"})
 
 
@@ -86,11 +91,19 @@ class Executor:
         #: Tokens of leases that were revoked between their claim and their run.
         self._refused: set[int] = set()
 
+    @cached_property
+    def _accept(self) -> frozenset[str]:
+        return self._app.accept
+
     def refuse(self, token: int) -> None:
         """This lease was revoked: if it has not begun, it will not. From any thread."""
         if len(self._refused) >= _MOST_REFUSED:  # what was given back unbegun comes under another token
             self._refused.clear()
         self._refused.add(token)
+
+    def sizes(self) -> dict[str, int]:
+        """How much is remembered from earlier leases."""
+        return {"leases refused": len(self._refused), "unknown task names": len(self._missed)}
 
     def execute(self, lease: Lease, caller: Caller) -> Commit:
         """Run it, and say how it ended. Raises nothing, whatever the task and its message do."""
@@ -132,22 +145,24 @@ class Executor:
             return self._lost(lease, message, lease.past.loss)
         if lease.revoked or lease.token in self._refused:
             return self._revoked(lease, message, "revoked")
-        now = self._app.clock.time()
-        if message.expires is not None and message.expires.timestamp() <= now:
-            return self._revoked(lease, message, "expired")
-        if message.eta is not None and message.eta.timestamp() > now:
-            # From a producer that left the waiting to the worker: it waits in the store instead.
-            return Commit(lease.token, Requeue(message.eta.timestamp() - now))
+        if message.expires is not None or message.eta is not None:
+            now = self._app.clock.time()
+            if message.expires is not None and message.expires.timestamp() <= now:
+                return self._revoked(lease, message, "expired")
+            if message.eta is not None and message.eta.timestamp() > now:
+                # From a producer that left the waiting to the worker: it waits in the store instead.
+                return Commit(lease.token, Requeue(message.eta.timestamp() - now))
         if lease.begun:
             reason = "an earlier worker had begun this at-most-once run (acks_late=False) and did not end it"
             return self._lost(lease, message, Loss(reason))
         task = self._app.tasks.get(message.task)
         if task is None:
-            return self._unknown(lease, message, now)
+            return self._unknown(lease, message)
         try:
-            body = decode_body(message, self._app.accept)
-            _refuse_workflows(body)
-            check_followers(body)
+            body = decode_body(message, self._accept)
+            if any(body.embed.values()):
+                _refuse_workflows(body)
+                check_followers(body)
             check_limits(message.headers)
         except DecodeError as error:
             logger.error("Buried task %s[%s]: %s", message.task, message.id, error)
@@ -157,22 +172,21 @@ class Executor:
         if not self._at_least_once(task) and not self._keeper.begin(lease):
             return Commit(lease.token, Requeue())  # it is someone else's, so this will be refused
         logger.info("Task %s[%s] received", message.task, message.id)
-        context = context_of(message, body, hostname=self._hostname, queue=lease.queue, deliveries=lease.deliveries)
+        run = LeasedRun(self._app, self._hostname, task, body, lease, message, self._keeper)
         if signals.task_received.receivers:
-            signals.task_received.send(sender=self._app, request=context)
-        return LeasedRun(self._app, self._hostname, task, context, body, lease, message, self._keeper)
+            signals.task_received.send(sender=self._app, request=run.context)
+        return run
 
     def _lost(self, lease: Lease, message: Message, loss: Loss) -> Commit:
         """A run that has failed with its process: the handlers of its failure are called here, or it is retried."""
         task = self._app.tasks.get(message.task)
         try:
-            body = decode_body(message, self._app.accept)
+            body = decode_body(message, self._accept)
         except DecodeError:
             task = None
         if task is None:
             return self._buried(lease, loss.reason, loss.error())
-        context = context_of(message, body, hostname=self._hostname, queue=lease.queue, deliveries=lease.deliveries)
-        run = LeasedRun(self._app, self._hostname, task, context, body, lease, message, self._keeper)
+        run = LeasedRun(self._app, self._hostname, task, body, lease, message, self._keeper)
         return run.commit(run.lost(loss))
 
     def _may_block(self, lease: Lease) -> bool:
@@ -180,7 +194,7 @@ class Executor:
         return task is not None and not self._at_least_once(task)
 
     def _at_least_once(self, task: Task[..., Any]) -> bool:
-        return bool(self._app.conf["task_acks_late"] if task.acks_late is None else task.acks_late)
+        return bool(self._app.conf.values_now["task_acks_late"] if task.acks_late is None else task.acks_late)
 
     def _buried(self, lease: Lease, reason: str, error: BaseException) -> Commit:
         return Commit(lease.token, Bury(reason), self._failed(lease, error))
@@ -200,7 +214,7 @@ class Executor:
         at = f" at {message.expires}" if why == "expired" else ""
         logger.info("Discarding revoked task: %s[%s] (%s%s)", message.task, message.id, why, at)
         try:
-            body = decode_body(message, self._app.accept)
+            body = decode_body(message, self._accept)
         except DecodeError:  # it would have been buried; now it ends without being read
             body = Body([], {})
         if signals.task_revoked.receivers:
@@ -216,8 +230,9 @@ class Executor:
         )
         return Commit(lease.token, Ack(), record)
 
-    def _unknown(self, lease: Lease, message: Message, now: float) -> Commit:
+    def _unknown(self, lease: Lease, message: Message) -> Commit:
         """In a rolling deploy the worker that knows the task may be seconds away, so it waits before it is buried."""
+        now = self._app.clock.time()
         since = message.headers.get(UNKNOWN_SINCE)
         since = since if isinstance(since, (int, float)) else now
         wait_s = self._app.conf.unknown_task_wait
@@ -243,9 +258,6 @@ class Executor:
         again = Outgoing(message.with_headers(**{UNKNOWN_SINCE: since}), lease.queue, later)
         return Commit(lease.token, Ack(), messages=(again,))
 
-    def _now(self) -> str:
-        return utc(self._app.clock.time()).isoformat()
-
 
 class LeasedRun(OneRun):
     """A run whose effects are committed under a lease."""
@@ -255,16 +267,23 @@ class LeasedRun(OneRun):
         app: Celery,
         hostname: str,
         task: Task[..., Any],
-        context: Context,
         body: Body,
         lease: Lease,
         message: Message,
         keeper: Keeper,
     ) -> None:
-        super().__init__(app, hostname, task, context, body)
+        super().__init__(app, hostname, task, message.id, self._facts, body)
+        headers = message.headers
+        self.plain = headers.keys() <= _EVERYBODYS and not headers.get("ignore_result") and not any(body.embed.values())
         self._lease = lease
         self._message = message
         self._keeper = keeper
+
+    def _facts(self) -> Context:
+        lease = self._lease
+        return context_of(
+            self._message, self.body, hostname=self.hostname, queue=lease.queue, deliveries=lease.deliveries
+        )
 
     def commit(self, outcome: Outcome) -> Commit:
         """All that the run caused."""
@@ -355,7 +374,7 @@ class LeasedRun(OneRun):
 
 def context_of(message: Message, body: Body, *, hostname: str, queue: str, deliveries: int = 1) -> Context:
     """The facts of a run, from its message."""
-    headers, properties = message.headers, message.properties
+    headers = message.headers
     facts: dict[str, Any] = {
         "id": message.id,
         "task": message.task,
@@ -374,22 +393,22 @@ def context_of(message: Message, body: Body, *, hostname: str, queue: str, deliv
             # The header is Celery's, of a message that one of its workers had taken and has given back.
             "redelivered": deliveries > 1 or headers.get("redelivered") is True,
         },
-        "properties": properties,
+        "properties": message.properties,
     }
-    for name in _FACTS.intersection(headers):
-        facts[name] = headers[name]
-    for name in _EMBEDDED.intersection(body.embed):
-        facts[name] = body.embed[name]
+    custom: dict[str, Any] = {}
+    for name in headers.keys() - _STANDARD:
+        (facts if name in _FACTS else custom)[name] = headers[name]
+    if custom:
+        facts["headers"] = custom
+    if any(body.embed.values()):
+        facts |= {name: value for name, value in body.embed.items() if name in _EMBEDDED}
     if facts.get("replaced_task_nesting", 0) is None:
         del facts["replaced_task_nesting"]
     if facts.get("timelimit"):
         facts["time_limit"], facts["soft_time_limit"] = [*facts["timelimit"], None, None][:2]
-    if "reply_to" in properties:
-        facts["reply_to"] = properties["reply_to"]
-    custom = headers.keys() - _NOT_CUSTOM
-    if custom:
-        facts["headers"] = {name: value for name, value in headers.items() if name in custom}
-    return Context(**facts)
+    if "reply_to" in message.properties:
+        facts["reply_to"] = message.properties["reply_to"]
+    return Context.of(facts)
 
 
 def _refuse_workflows(body: Body) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import traceback
-from dataclasses import dataclass
 from types import TracebackType
+
+import msgspec
 
 __all__ = ["ExceptionInfo", "format_traceback", "safe_repr"]
 
@@ -16,8 +17,7 @@ _NOT_THE_TASKS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class ExceptionInfo:
+class ExceptionInfo(msgspec.Struct, frozen=True):
     """An exception and its traceback as text (Celery's `einfo`)."""
 
     exception: BaseException

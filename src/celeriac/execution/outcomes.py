@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from celeriac import states
 from celeriac.app import Celery
-from celeriac.clock import utc
+from celeriac.clock import timestamp
 from celeriac.documents import Document, describe_exception
 from celeriac.engines.base import Bury, Commit, Lease, Record
 from celeriac.messages import Malformed, Message
@@ -39,7 +40,7 @@ def failures(app: Celery) -> Callable[[Lease, BaseException], Record | None]:
     """Makes the FAILURE documents of runs under a lease, as `failure_record` does."""
 
     def record(lease: Lease, error: BaseException) -> Record | None:
-        now = utc(app.clock.time()).isoformat()
+        now = timestamp(app.clock.time())
         return failure_record(lease.message, lease.token, error, app.encode_document, app.failure_ttl_s, now)
 
     return record

@@ -16,14 +16,16 @@ import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
+
+import msgspec
+from msgspec.structs import replace
 
 from celeriac import signals, states
 from celeriac.app import Celery
 from celeriac.canvas import Signature, maybe_signature
-from celeriac.clock import utc
+from celeriac.clock import timestamp
 from celeriac.crashpoints import reach
 from celeriac.documents import Document, describe_exception
 from celeriac.engines.base import Ack, Bury, Record, Settle
@@ -42,7 +44,8 @@ from celeriac.execution.failures import ExceptionInfo, format_traceback, safe_re
 from celeriac.execution.outcomes import extended
 from celeriac.messages import Body
 from celeriac.past import Loss
-from celeriac.request import Again, Context, Run, current_run
+from celeriac.request import Context, current_run
+from celeriac.runs import Again, Run
 from celeriac.task import Task
 from celeriac.task.retrying import autoretry_options, retries_by_itself
 
@@ -51,8 +54,11 @@ __all__ = ["OneRun", "Outcome"]
 logger = logging.getLogger("celeriac.worker")
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+#: Where a plain run finds that there is nothing to find.
+_NOTHING_SPECIAL = Context()
+
+
+class Outcome(msgspec.Struct, frozen=True):
     """How a run ended. `value` is what was returned, or the exception."""
 
     state: str
@@ -65,17 +71,43 @@ class Outcome:
 class OneRun(ABC):
     """One execution of a task's function."""
 
-    def __init__(self, app: Celery, hostname: str, task: Task[..., Any], context: Context, body: Body) -> None:
+    #: Whether its message says nothing beyond what every message says, so that its context is like an empty one.
+    plain = False
+
+    def __init__(
+        self,
+        app: Celery,
+        hostname: str,
+        task: Task[..., Any],
+        task_id: str,
+        facts: Context | Callable[[], Context],
+        body: Body,
+    ) -> None:
         self.app = app
         self.hostname = hostname
         self.task = task
-        self.context = context
+        self.id = task_id
         self.body = body
-        self.id = context.id or ""
-        self.name = f"{context.shadow or task.name}[{self.id}]"
-        self.run = Run(task, context, self)
+        self.run = Run(task, facts, self)
+        #: The settings, for what is asked of them in every run.
+        self.settings = app.conf.values_now
         self._retried = False
         self._began = 0.0
+
+    @property
+    def context(self) -> Context:
+        """The facts of the run."""
+        return self.run.context
+
+    @property
+    def _particulars(self) -> Context:
+        """The context, for what is special about a run; for a plain one that nobody has asked, none is made."""
+        return _NOTHING_SPECIAL if self.plain and not self.run.was_asked else self.run.context
+
+    @property
+    def name(self) -> str:
+        """For the log."""
+        return f"{self._particulars.shadow or self.task.name}[{self.id}]"
 
     def execute(self, caller: Caller) -> Outcome:
         """Call the function, and say how it ended. Raises nothing, whatever the task does."""
@@ -163,7 +195,7 @@ class OneRun(ABC):
     # ── the beginning ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _begin(self) -> Call:
-        task, context = self.task, self.context
+        task = self.task
         args, kwargs = self.body.args, self.body.kwargs
         if signals.task_prerun.receivers:
             signals.task_prerun.send(sender=task, task_id=self.id, task=task, args=args, kwargs=kwargs)
@@ -180,17 +212,17 @@ class OneRun(ABC):
             self.run.entered = True
         if task._models is not None:
             loaded = task._models.loaded(args, kwargs, self.app)
-            return Call(function, *loaded, task.is_async, self._token(), *self._limits(context))
-        return Call(function, args, kwargs, task.is_async, self._token(), *self._limits(context))
+            return Call(function, *loaded, task.is_async, self._token(), *self._limits(self._particulars))
+        return Call(function, args, kwargs, task.is_async, self._token(), *self._limits(self._particulars))
 
     def _token(self) -> int:
         return 0
 
     def _limits(self, context: Context) -> tuple[float | None, float | None]:
         """Soft and hard, in seconds: the caller's, else the task's, else the application's."""
-        task, conf = self.task, self.app.conf
-        soft = context.soft_time_limit or task.soft_time_limit or conf["task_soft_time_limit"]
-        hard = context.time_limit or task.time_limit or conf["task_time_limit"]
+        task, settings = self.task, self.settings
+        soft = context.soft_time_limit or task.soft_time_limit or settings["task_soft_time_limit"]
+        hard = context.time_limit or task.time_limit or settings["task_time_limit"]
         return soft, hard
 
     # ── the outcome ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -201,9 +233,10 @@ class OneRun(ABC):
         try:
             if self.task._models is not None:
                 value = self.task._models.dumped_result(value)
-            for callback in self.context.callbacks or ():
+            particulars = self._particulars
+            for callback in particulars.callbacks or ():
                 self.follow(maybe_signature(callback, self.app), (value,))
-            record = None if self.context.ignore_result else self._success(value)
+            record = None if particulars.ignore_result else self._success(value)
         except BaseException as error:
             return self._failed(error)
         self._handle("on_success", value, self.id, self.body.args, self.body.kwargs)
@@ -368,17 +401,18 @@ class OneRun(ABC):
             return self.record(replace(document, name=None))
 
     def _document(self, state: str, result: Any, trace: str | None, *, done: bool) -> Document:
+        particulars = self._particulars
         document = Document(
             self.id,
             state,
             result,
             trace,
             self.now() if done else None,
-            [[[child.id, None], None] for child in self.context.children],
-            self.context.parent_id,
-            self.context.group,
+            [[[child.id, None], None] for child in particulars.children],
+            particulars.parent_id,
+            particulars.group,
         )
-        return extended(document, self.context) if self.app.conf["result_extended"] else document
+        return extended(document, self.context) if self.settings["result_extended"] else document
 
     def _ttl_s(self, document: Document) -> float | None:
         return self.app.failure_ttl_s if document.status == states.FAILURE else self.app.result_ttl_s
@@ -388,11 +422,11 @@ class OneRun(ABC):
 
     def now(self) -> str:
         """The time, as documents have it."""
-        return utc(self.app.clock.time()).isoformat()
+        return timestamp(self.app.clock.time())
 
     def _effective(self, option: str, setting: str) -> bool:
         wanted = getattr(self.task, option)
-        return bool(self.app.conf[setting] if wanted is None else wanted)
+        return bool(self.settings[setting] if wanted is None else wanted)
 
 
 def _is_called_in_place(errback: Signature[Any]) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -43,8 +42,7 @@ class Encoded(msgspec.Struct, frozen=True):
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class _Serializer:
+class _Serializer(msgspec.Struct, frozen=True):
     name: str
     encoder: Callable[[Any], Any] | None
     decoder: Callable[[bytes], Any] | None

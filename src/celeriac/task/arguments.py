@@ -11,15 +11,33 @@ from typing import Any
 
 from celeriac.exceptions import ConfigError
 
-__all__ = ["Models", "check_arguments", "retried_arguments"]
+__all__ = ["Models", "Parameters", "retried_arguments"]
 
 
-def check_arguments(name: str, signature: inspect.Signature, args: list[Any], kwargs: Mapping[str, Any]) -> None:
-    """Raise `TypeError` naming the task when the arguments do not fit."""
-    try:
-        signature.bind(*args, **kwargs)
-    except TypeError as error:
-        raise TypeError(f"{name}{signature}: {error}") from None
+class Parameters:
+    """The parameters of a function, and whether a call fits them.
+
+    That depends on how many arguments are positional and on the names of the others, so each such shape is tried once.
+    """
+
+    _MOST_SHAPES = 1000  # a function with **kwargs may be called by any names
+
+    def __init__(self, name: str, function: Callable[..., Any]) -> None:
+        self._name = name
+        self._signature = inspect.signature(function)
+        self._fitting: set[tuple[Any, ...]] = set()
+
+    def check(self, args: list[Any], kwargs: Mapping[str, Any]) -> None:
+        """Raise `TypeError` naming the task when the arguments do not fit."""
+        shape = (len(args), *kwargs)
+        if shape in self._fitting:
+            return
+        try:
+            self._signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise TypeError(f"{self._name}{self._signature}: {error}") from None
+        if len(self._fitting) < self._MOST_SHAPES:
+            self._fitting.add(shape)
 
 
 def retried_arguments(

@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, Unpack, cast, overload
 
-from celeriac import exceptions, signals, states
-from celeriac.calling import CallKeywords, all_options, calls_of, check_keywords, make_outgoing, moments
-from celeriac.canvas import Signature
+from celeriac import exceptions, states
 from celeriac.clock import utc
-from celeriac.documents import Document
-from celeriac.engines.base import Record, ResultStore
 from celeriac.exceptions import Ignore, MaxRetriesExceededError, Retry
-from celeriac.messages import Outgoing, decode_body
-from celeriac.request import Again, Context, Run, current_run, running
-from celeriac.result import AsyncResult, EagerResult, denied_join_result
-from celeriac.retries import RetryPolicy
-from celeriac.task.arguments import Models, check_arguments, retried_arguments
+from celeriac.request import Context, current_run, running
 from celeriac.task.handlers import Handlers
 from celeriac.typevars import P, R
 
 if TYPE_CHECKING:
     from celeriac.app import Celery
+    from celeriac.calling import CallKeywords
+    from celeriac.canvas import Signature
+    from celeriac.engines.base import ResultStore
+    from celeriac.result import AsyncResult, EagerResult
+    from celeriac.runs import Run
+    from celeriac.task.arguments import Models, Parameters
 
 __all__ = ["Task"]
-
-_SENT_TOGETHER = 1000
 
 
 class Task(Handlers, Generic[P, R]):
@@ -97,6 +92,8 @@ class Task(Handlers, Generic[P, R]):
         if run is not None and run.task is self and not run.entered:
             run.entered = True  # the worker's own call, through a __call__ of the task's class
             return cast(R, self.run(*args, **kwargs))
+        from celeriac.runs import Run
+
         direct = Context(args=list(args), kwargs=kwargs)
         token = current_run.set(Run(self, direct, None, entered=True, outer=run))
         try:
@@ -143,21 +140,19 @@ class Task(Handlers, Generic[P, R]):
         how often a publish is repeated when the broker is away. A naive datetime is in the application's time zone.
         Options of one's own become properties of the message. `producer` and `connection` have no use here.
         """
-        given = all_options(options, task_id=task_id, link=link, link_error=link_error, shadow=shadow)
-        outgoing = self._prepare(args, kwargs, given)
-        if self.app.conf.task_always_eager:
-            return self._apply_sent(outgoing, given)
-        self._publish([outgoing], given)
-        return self._result(outgoing, given)
+        from celeriac.task import sending
+
+        given = sending.all_options(options, task_id=task_id, link=link, link_error=link_error, shadow=shadow)
+        return sending.send(self, args, kwargs, given)
 
     async def adelay(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]:
-        """As `delay`, for coroutines: the event loop goes on meanwhile, and calls at the same time share a round trip."""
-        outgoing = self._prepare(args, kwargs, {})
-        if self.app.conf.task_always_eager:
-            return self._apply_sent(outgoing, {})
-        await self.app.publisher.publish_async([outgoing])
-        _tell_published([outgoing])
-        return self._result(outgoing, {})
+        """As `delay`, for coroutines: the event loop goes on meanwhile, and calls at the same time share a round trip.
+
+        One that is cancelled may have been sent all the same.
+        """
+        from celeriac.task import sending
+
+        return await sending.send_async(self, args, kwargs)
 
     def delay_many(
         self, calls: Iterable[Sequence[Any] | Mapping[str, Any]], **options: Unpack[CallKeywords]
@@ -165,16 +160,12 @@ class Task(Handlers, Generic[P, R]):
         """Call the task many times at the cost of a few: `add.delay_many([(1, 2), (3, 4)])`.
 
         Each call is a sequence of positional arguments or a dictionary of keyword arguments; the options are those of
-        `apply_async`, for all calls. All arguments are checked before the first message is sent; messages are sent a
-        thousand at a time, and when that fails those before it have been sent.
+        `apply_async`, for all calls. All arguments are checked before the first message is sent. Messages leave by the
+        thousand, the next while the store takes in those before; when that fails, what was before it has been sent.
         """
-        given: dict[str, Any] = {**options}
-        prepared = [self._prepare(args, kwargs, given) for args, kwargs in calls_of(self.name, calls)]
-        if self.app.conf.task_always_eager:
-            return [self._apply_sent(outgoing, given) for outgoing in prepared]
-        for start in range(0, len(prepared), _SENT_TOGETHER):
-            self._publish(prepared[start : start + _SENT_TOGETHER], given)
-        return [self._result(outgoing, given) for outgoing in prepared]
+        from celeriac.task import sending
+
+        return sending.send_many(self, calls, {**options})
 
     def apply(
         self,
@@ -201,46 +192,6 @@ class Task(Handlers, Generic[P, R]):
             retries=retries or 0, **options,
         )  # fmt: skip
 
-    def _prepare(
-        self, args: Iterable[Any] | None, kwargs: Mapping[str, Any] | None, options: dict[str, Any]
-    ) -> Outgoing:
-        positional, named = list(args or ()), dict(kwargs or {})
-        check_keywords(self.name, options)
-        if self.checks_arguments:
-            check_arguments(self.name, self._signature, positional, named)
-        serializer = options.get("serializer") or self.serializer or self.app.conf.task_serializer
-        if self._models is not None and serializer != "pickle":  # which can send a model as it is
-            positional, named = self._models.dumped(positional, named, self.app)
-        if "shadow" not in options and type(self).shadow_name is not Task.shadow_name:
-            options["shadow"] = self.shadow_name(positional, named, options)
-        return make_outgoing(self.app, self.name, positional, named, options, self)
-
-    def _publish(self, outgoing: list[Outgoing], options: Mapping[str, Any]) -> None:
-        policy, retry, conf = None, options.get("retry"), self.app.conf
-        if retry is False:
-            policy = RetryPolicy(max_retries=0)
-        elif options.get("retry_policy") is not None or (retry and not conf.task_publish_retry):
-            policy = RetryPolicy.from_celery({**conf.task_publish_retry_policy, **(options.get("retry_policy") or {})})
-        self.app.publisher.publish(outgoing, policy)
-        _tell_published(outgoing)
-
-    def _result(self, outgoing: Outgoing, options: Mapping[str, Any]) -> AsyncResult[R]:
-        message = outgoing.message
-        ignored = bool(message.headers.get("ignore_result"))
-        kind = options.get("result_cls") or AsyncResult
-        result: AsyncResult[R] = kind(message.id, app=self.app, ignored=ignored, task_name=self.name)
-        run = running()
-        if run is not None and run.task.trail and options.get("add_to_parent", True):
-            run.context.children.append(result)
-        return result
-
-    def _apply_sent(self, outgoing: Outgoing, options: Mapping[str, Any]) -> EagerResult[R]:
-        """For `task_always_eager`: arguments make the way through the serializer, as they would to a worker."""
-        from celeriac.execution.eager import apply_outgoing
-
-        with denied_join_result():  # what a worker would refuse is found in tests
-            return apply_outgoing(self, outgoing, options)
-
     @property
     def checks_arguments(self) -> bool:
         """Whether calls are checked against the function's parameters before they are sent."""
@@ -254,16 +205,22 @@ class Task(Handlers, Generic[P, R]):
     @cached_property
     def is_async(self) -> bool:
         """Whether `run` is a coroutine function."""
-        return inspect.iscoroutinefunction(self.run)
+        from inspect import iscoroutinefunction
+
+        return iscoroutinefunction(self.run)
 
     @cached_property
-    def _signature(self) -> inspect.Signature:
-        return inspect.signature(self.run)
+    def _parameters(self) -> Parameters:
+        from celeriac.task.arguments import Parameters
+
+        return Parameters(self.name, self.run)
 
     @cached_property
     def _models(self) -> Models | None:
         if not self.pydantic:
             return None
+        from celeriac.task.arguments import Models
+
         return Models(
             self.run,
             self.name,
@@ -306,6 +263,8 @@ class Task(Handlers, Generic[P, R]):
         **more: Any,
     ) -> Signature[R]:
         """A signature with options: `add.signature((2, 2), countdown=10)`."""
+        from celeriac.canvas import Signature
+
         return Signature(self, args, kwargs, options, app=self.app, **more)
 
     subtask = signature
@@ -314,6 +273,8 @@ class Task(Handlers, Generic[P, R]):
         self, task_id: str, backend: ResultStore | None = None, parent: AsyncResult[Any] | None = None
     ) -> AsyncResult[R]:
         """The result of an earlier call, by its id."""
+        from celeriac.result import AsyncResult
+
         return AsyncResult(task_id, backend, self.name, self.app, parent)
 
     # ── within a run ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -335,6 +296,9 @@ class Task(Handlers, Generic[P, R]):
         task_id = task_id or (run.context.id if run is not None else None)
         if task_id is None:
             raise ValueError("update_state outside of a running task needs a task_id")
+        from celeriac.documents import Document
+        from celeriac.engines.base import Record
+
         document = Document(task_id, state or states.STARTED, meta)
         if run is not None and run.reporter is not None and task_id == run.context.id:
             run.reporter.progress(document)
@@ -359,6 +323,10 @@ class Task(Handlers, Generic[P, R]):
         raises `exc`, or `MaxRetriesExceededError` if there is none. With `throw=False` it returns instead of raising, and
         the run may still return a value. Further options are those of `apply_async`.
         """
+        from celeriac.calling import check_keywords, moments
+        from celeriac.runs import Again
+        from celeriac.task.arguments import retried_arguments
+
         run = self._own_run()
         if run is None or run.reporter is None:
             # Called as a plain function: there is no message to repeat.
@@ -453,30 +421,6 @@ class Task(Handlers, Generic[P, R]):
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(f"task {self.name} cannot be pickled; pass its name and use app.tasks[name] there")
-
-
-def _tell_published(outgoing: Sequence[Outgoing]) -> None:
-    if not (signals.after_task_publish.receivers or signals.task_sent.receivers):
-        return
-    for one in outgoing:
-        message = one.message
-        body = decode_body(message, frozenset({message.content_type}))
-        signals.after_task_publish.send(
-            sender=message.task,
-            body=(body.args, body.kwargs, body.embed),
-            exchange="",
-            routing_key=one.queue,
-            headers=message.headers,
-        )
-        signals.task_sent.send(
-            sender=message.task,
-            task_id=message.id,
-            task=message.task,
-            args=body.args,
-            kwargs=body.kwargs,
-            eta=message.headers.get("eta"),
-            taskset=message.headers.get("group"),
-        )
 
 
 def _active_exception() -> BaseException | None:

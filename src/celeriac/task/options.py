@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, MutableMapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,13 +14,15 @@ from celeriac.settings import closest
 __all__ = ["OPTIONS", "Option", "check_set", "checked"]
 
 
-@dataclass(frozen=True, slots=True)
 class Option:
     """One option. A default of None means the application's setting; `note` says why it has no effect here."""
 
-    default: Any
-    check: Callable[[Any], Any]
-    note: str | None = None
+    __slots__ = ("check", "default", "note")
+
+    def __init__(self, default: Any, check: Callable[[Any], Any], note: str | None = None) -> None:
+        self.default = default
+        self.check = check
+        self.note = note
 
 
 def _anything(value: Any) -> Any:

@@ -9,7 +9,7 @@ from celeriac.exceptions import Ignore, Reject, Retry
 from celeriac.retries import exponential_backoff_s
 
 if TYPE_CHECKING:
-    from celeriac.request import Run
+    from celeriac.runs import Run
     from celeriac.task.definition import Task
 
 __all__ = ["autoretry_options", "retries_by_itself"]

@@ -14,10 +14,11 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Literal, Protocol, Self, TypeVar
+
+import msgspec
 
 from celeriac.engines.base import (
     Broker,
@@ -25,6 +26,7 @@ from celeriac.engines.base import (
     Commit,
     DeadLetter,
     Exchange,
+    Follower,
     Lease,
     Node,
     NodeState,
@@ -37,6 +39,7 @@ from celeriac.engines.base import (
     Revoked,
     Waiting,
 )
+from celeriac.engines.following import follow
 from celeriac.exceptions import OperationalError
 from celeriac.messages import Malformed, Message, Outgoing
 
@@ -57,8 +60,7 @@ __all__ = [
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(msgspec.Struct, frozen=True):
     """What goes wrong with one call: `error` (nothing done), `lost` (done, answer lost) or `delay` (done, but late)."""
 
     kind: Literal["error", "lost", "delay"]
@@ -228,11 +230,17 @@ class FaultyResults(_Injector):
             self._after("watch", fault)
             yield
 
+    def follow(self, task_id: str) -> AbstractContextManager[Follower]:
+        return follow(self, task_id)
+
     def forget(self, task_ids: Collection[str]) -> None:
         self._call("forget", lambda: self.inner.forget(task_ids))
 
     def discard(self, task_id: str, body: bytes) -> None:
         self._call("discard", lambda: self.inner.discard(task_id, body))
+
+    def sizes(self) -> dict[str, int]:
+        return self.inner.sizes()
 
     def close(self) -> None:
         self.inner.close()
@@ -266,6 +274,11 @@ class FaultyBroker(_Injector):
     def publish(self, outgoing: Sequence[Outgoing], receipt: Receipt) -> None:
         self._call("publish", lambda: self.inner.publish(outgoing, receipt))
 
+    def publish_each(self, batches: Iterable[tuple[Sequence[Outgoing], Receipt]]) -> Iterator[None]:
+        for outgoing, receipt in batches:
+            self.publish(outgoing, receipt)
+            yield
+
     def exchange(self, owner: Owner, commits: Sequence[Commit], claim: Claim | None = None) -> Exchange:
         return self._call("exchange", lambda: self.inner.exchange(owner, commits, claim))
 
@@ -274,6 +287,13 @@ class FaultyBroker(_Injector):
 
     def wait(self, timeout_s: float) -> None:
         self._call("wait", lambda: self.inner.wait(timeout_s))
+
+    @property
+    def lets_claims_stand(self) -> bool:
+        return self.inner.lets_claims_stand
+
+    def stand(self, owner: Owner, claim: Claim, within_s: float) -> Exchange | None:
+        return self._call("stand", lambda: self.inner.stand(owner, claim, within_s))
 
     def wake(self) -> None:
         self.inner.wake()
@@ -360,6 +380,9 @@ class FaultyBroker(_Injector):
 
     def hand_back(self, *, dead: bool = True) -> int:
         return self._call("hand_back", lambda: self.inner.hand_back(dead=dead))
+
+    def sizes(self) -> dict[str, int]:
+        return self.inner.sizes()
 
     def close(self) -> None:
         self.inner.close()

@@ -14,9 +14,9 @@ class Allowance:
         self._left = runs
         self._lock = threading.Lock()
 
-    def take(self) -> None:
-        """A slot is to run one more. There may be more than was allowed: what an outage has left here is run as well."""
-        self._change(-1)
+    def take(self, runs: int) -> None:
+        """Slots are to run so many more. There may be more than was allowed: what an outage has left here is run as well."""
+        self._change(-runs)
 
     def give_back(self) -> None:
         """It was not run."""

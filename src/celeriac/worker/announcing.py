@@ -12,8 +12,9 @@ import logging
 import os
 import sys
 import threading
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from celeriac import signals
 from celeriac.app import Celery
@@ -47,16 +48,14 @@ _BEFORE_FORK_S = 2.0
 _SENT_BY_NAME = ("worker_shutting_down",)
 
 
-@dataclass(frozen=True, slots=True)
-class Announce:
+class Announce(msgspec.Struct, frozen=True):
     """Supervisor to template: send this signal."""
 
     name: str
     facts: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class AnnounceRevoked:
+class AnnounceRevoked(msgspec.Struct, frozen=True):
     """Supervisor to template: send `task_revoked` for a run that was ended with its process."""
 
     message: Message

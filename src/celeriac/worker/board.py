@@ -31,7 +31,8 @@ import mmap
 import os
 import time
 from collections.abc import Collection
-from dataclasses import dataclass
+
+import msgspec
 
 from celeriac.worker.processes import anonymous_file
 
@@ -48,8 +49,7 @@ _MOST = 2**63 - 1
 _HESITATION_S = 0.001
 
 
-@dataclass(frozen=True, slots=True)
-class Deadline:
+class Deadline(msgspec.Struct, frozen=True):
     """A run with a hard time limit; `at` is of the monotonic clock."""
 
     slot: int

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import threading
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -29,6 +30,7 @@ from celeriac.worker.pools.workplace import Workplace, run_slot
 from celeriac.worker.processes import die_with_parent, leave_forks_to_the_task, leave_signals_to_the_supervisor
 from celeriac.worker.pulse import BoardPulse
 from celeriac.worker.revocations import Revoke, Terminations
+from celeriac.worker.sizes import SAY_EVERY_S, say_sizes, sizes
 
 if TYPE_CHECKING:
     from celeriac.worker.pools.event_loop import EventLoop
@@ -43,6 +45,7 @@ LOST = "lost"
 WATCH = "watch"
 
 #: When all is settled, what tasks have left on their event loops has this long to end.
+_SWITCH_S = 0.001
 _LEFT_BEHIND_S = 5.0
 
 logger = logging.getLogger("celeriac.worker")
@@ -84,6 +87,7 @@ def run_child(
 
 class _Child:
     def __init__(self, app: Celery, plan: Plan, number: int, channel: Channel, board: Board) -> None:
+        self._app = app
         self._plan = plan
         self._channel = channel
         self._board = board
@@ -114,6 +118,8 @@ class _Child:
 
     def run(self) -> None:
         """Start, run tasks, settle."""
+        # A slot that computes keeps the courier waiting so long each time it comes back from the store.
+        sys.setswitchinterval(_SWITCH_S)
         threading.Thread(target=self._obey, name="celeriac-control", daemon=True).start()
         process_init(self._plan)
         self._courier.start()
@@ -126,7 +132,8 @@ class _Child:
 
     def _end_at_the_latest(self) -> None:
         """Closing an event loop waits for what is left on it: for ever, if that refuses to be cancelled."""
-        self._courier.join()
+        while not self._courier.join(SAY_EVERY_S):
+            say_sizes(sizes(self._app, self._place))
         if not self._courier.abandoned and not self._slots_ended.wait(_LEFT_BEHIND_S):
             self._retire_if_spent()
             logger.warning(

@@ -6,7 +6,6 @@ import os
 import select
 import signal
 import time
-from dataclasses import dataclass, field
 from typing import Any
 
 from celeriac.worker.board import Board
@@ -20,34 +19,33 @@ __all__ = ["ChildProcess"]
 _LONGEST_DYING_S = 2.0
 
 
-@dataclass(slots=True, eq=False)
 class ChildProcess:
     """One child, until it has been reported as ended."""
 
-    number: int
-    name: str
-    pid: int
-    channel: Channel
-    board: Board
-    last_words: LastWords
-    #: As what it claims.
-    node_id: str
-    watch: Watch = field(init=False)
-    #: Monotonic.
-    started: float = field(default_factory=time.monotonic)
-    #: By us.
-    killed: bool = False
-    #: It has closed its channel: it is about to end.
-    silent: bool = False
-    #: Why it was killed: the hard time limits, by token, of the runs that passed them.
-    timed_out: dict[int, float] = field(default_factory=dict)
-    #: Why it is ended: this run was revoked.
-    revoked_run: RevokedRun | None = None
-    #: When (monotonic) to kill it, because it is to end and may not.
-    kill_at: float | None = None
-
-    def __post_init__(self) -> None:
-        self.watch = Watch(self.board)
+    def __init__(
+        self, number: int, name: str, pid: int, channel: Channel, board: Board, last_words: LastWords, node_id: str
+    ) -> None:
+        self.number = number
+        self.name = name
+        self.pid = pid
+        self.channel = channel
+        self.board = board
+        self.last_words = last_words
+        #: As what it claims.
+        self.node_id = node_id
+        self.watch = Watch(board)
+        #: Monotonic.
+        self.started = time.monotonic()
+        #: By us.
+        self.killed = False
+        #: It has closed its channel: it is about to end.
+        self.silent = False
+        #: Why it was killed: the hard time limits, by token, of the runs that passed them.
+        self.timed_out: dict[int, float] = {}
+        #: Why it is ended: this run was revoked.
+        self.revoked_run: RevokedRun | None = None
+        #: When (monotonic) to kill it, because it is to end and may not.
+        self.kill_at: float | None = None
 
     @property
     def next_look(self) -> float | None:

@@ -16,8 +16,11 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TypeGuard
+
+from msgspec.structs import replace
 
 from celeriac.crashpoints import reach
 from celeriac.engines.base import Broker, Claim, Commit, Exchange, Keep, Lease, Owner, Record, Requeue, ResultStore
@@ -37,6 +40,10 @@ __all__ = ["Courier"]
 logger = logging.getLogger("celeriac.worker")
 
 _LAST_ATTEMPTS = 3
+#: In an exchange of so many, each costs hardly more than in a larger one: no need to let the slots' supply run lower.
+_WELL_FILLED = 128
+#: A claim that the store should have answered so long ago is made again.
+_LATE_S = 1.0
 
 
 class Courier:
@@ -74,6 +81,9 @@ class Courier:
         self._options = options = options or CourierOptions()
         self._inbox: queue.SimpleQueue[Lease | None] = queue.SimpleQueue()
         self._outbox: deque[Commit] = deque()
+        #: The newest document of each run that goes on, by token and task: one that has not left yet is replaced by the
+        #: next, so that a task may report as often as it likes while the store is away.
+        self._reports: dict[tuple[int, str], Commit] = {}
         #: Tokens leased to this child whose commit has not been applied.
         self._held: set[int] = set()
         self._slots = slots
@@ -86,11 +96,18 @@ class Courier:
         #: inbox to a slot is seen in neither, but here.
         self._out: set[int] = set()
         self._pulse = pulse
+        #: When no more than so many wait for a slot, more are claimed.
+        self._low = 0
         self._stopping = threading.Event()
         self._abandoned = threading.Event()
         self._asked = threading.Event()
         self._uncertain = False
         self._singly = False
+        #: The claim that was left with the store, which answers it when something came, or wakes us.
+        self._standing: Claim | None = None
+        self._look_at = 0.0
+        #: Held by whoever exchanges: the courier's thread, but while it sleeps.
+        self._turn = threading.Lock()
         self._outage = Outage(options.backoff, self._abandoned)
         self._marks = Marks(self._mark)
         #: Runs whose effects were refused because their lease had gone to someone else.
@@ -108,7 +125,7 @@ class Courier:
     def next(self) -> Lease | None:
         """The next lease to run; None when there will be no more."""
         lease = self._inbox.get()
-        if lease is None or self.abandoned:
+        if lease is None or self._abandoned.is_set():
             self._inbox.put(None)  # for the next slot
             return None
         self._pace.begin(lease.token)
@@ -132,15 +149,42 @@ class Courier:
     def settle(self, commit: Commit) -> None:
         """Hand over the outcome of a lease that `next` or `take` gave."""
         self._pace.end(commit.token)
-        if self.abandoned:
+        if self._abandoned.is_set():
             self._out.discard(commit.token)
             if _is_of_a_run(commit):
                 self._count_lost()
             return
         self._outbox.append(commit)
         self._out.discard(commit.token)
-        if self._inbox.qsize() <= self._pace.batch() // 2:
+        if not self._settle_here() and self._inbox.qsize() <= self._low:
             self._ask()
+
+    def _settle_here(self) -> bool:
+        """Settle, and claim, in the slot's own thread if nothing is left to run; whether that was done.
+
+        It would only wait for the courier's thread, and that is woken later, when the caller has its result.
+        """
+        if self._on_delivery is not None or not self._inbox.empty() or not self._turn.acquire(blocking=False):
+            return False
+        try:
+            # All else than the everyday is for the courier's thread: it pauses, adopts, and ends.
+            if self._stopping.is_set() or self._outage.lasts or self._uncertain or self._singly or self._quarantine:
+                return False
+            if self._allowance.spent:
+                return False
+            commits, claim = self._drain(), self._wish()
+            answer = self._exchange(commits, claim)
+            if answer is None:
+                return False
+            self._take(commits, answer)
+            if self._may_stand(claim):
+                self._leave_standing(claim, answer.next_due_s)
+            # Unless all is as the courier's thread left it, or this slot goes on with the one lease there is.
+            if len(answer.leases) != 1 or self._slots > 1:
+                self._ask()
+            return True
+        finally:
+            self._turn.release()
 
     def decline(self, lease: Lease) -> None:
         """Give back a lease that `next` or `take` gave, unrun."""
@@ -152,7 +196,7 @@ class Courier:
 
     def report(self, commit: Commit) -> None:
         """Store a document soon; the lease stays."""
-        self._outbox.append(commit)
+        self._reports[_of_report(commit)] = commit
         self._ask()
 
     def begin(self, lease: Lease) -> bool:
@@ -196,6 +240,16 @@ class Courier:
         """Whether `abandon` was called."""
         return self._abandoned.is_set()
 
+    def sizes(self) -> dict[str, int]:
+        """How many there are of what waits here. From any thread."""
+        return {
+            "leases held": len(self._held),
+            "leases unstarted": self._inbox.qsize(),
+            "leases that are to run alone": len(self._quarantine),
+            "commits to send": len(self._outbox),
+            "reports to send": len(self._reports),
+        }
+
     def join(self, timeout_s: float | None = None) -> bool:
         """Wait until everything is settled; whether it is."""
         self._thread.join(timeout_s)
@@ -205,7 +259,8 @@ class Courier:
 
     def _run(self) -> None:
         try:
-            self._deliver_until_stopped()
+            with self._turn:
+                self._deliver_until_stopped()
         except Exception:
             end_broken_process("The courier")
 
@@ -228,24 +283,35 @@ class Courier:
                 self._give_back("the tasks before it take long")
             suspect = self._quarantine.release(self._out, has_free_slot=self._has_free_slot())
             if suspect is not None:
-                self._bring(suspect)
+                self._bring([suspect])
                 self._announce()
             commits = self._drain()
             claim = None if ended or self._singly else self._wish()
+            if self._stands(claim) and not commits:
+                self._show_turn(claims=False)
+                self._stand()
+                if self._out and not self._has_free_slot():
+                    self._sleep(None)
+                continue
             next_due_s = None
             # At the end an unanswered claim is looked into once more, so that what it got goes back as well.
+            self._standing = None  # whatever is asked of the store now gives it up
             self._show_turn(claims=claim is not None)
             if commits or claim is not None or (ended and self._uncertain):
                 answer = self._exchange(commits, claim)
                 if answer is None:
                     if ended and not self._outbox and not self._held and self._outage.attempts >= _LAST_ATTEMPTS:
                         return  # whoever takes over from this node finds what there is
-                    self._pause()
+                    with self._asleep():
+                        self._pause()
                     continue
                 self._take(commits, answer)
                 if answer.leases and self._has_free_slot():
                     continue  # there may be more; and only who asks and gets nothing is woken
                 next_due_s = answer.next_due_s
+                if self._may_stand(claim):
+                    self._leave_standing(claim, next_due_s)
+                    continue
             if ended and not self._outbox and not self._held:
                 return
             self._show_turn(claims=False)
@@ -255,12 +321,59 @@ class Courier:
         """Whether anything waits here, or may the moment a claim is answered, which we might not come to read."""
         if self._pulse is None:
             return
-        if not self._inbox.empty() or self._quarantine or (claims and self._out):
+        # A claim that stands may be answered by now, and nobody here know of it.
+        if not self._inbox.empty() or self._quarantine or (claims and self._out) or self._may_be_answered():
             self._pulse.beat()
         else:
             self._pulse.rest()
 
+    def _may_stand(self, claim: Claim | None) -> TypeGuard[Claim]:
+        return claim is not None and claim.park and not self._out
+
+    def _leave_standing(self, claim: Claim, next_due_s: float | None) -> None:
+        """Nothing runs here and nothing waits: the store is to answer this claim when something came, or to wake us."""
+        self._standing = claim
+        self._look_at = time.monotonic() + self._look_within_s(next_due_s)
+
+    def _stands(self, claim: Claim | None) -> bool:
+        """Whether this claim is the one that stands. Otherwise it is given up, when the store is next asked."""
+        if self._standing is None or (claim == self._standing and time.monotonic() < self._look_at + _LATE_S):
+            return self._standing is not None
+        self._uncertain = self._uncertain or self._may_be_answered()
+        self._standing = None
+        return False
+
+    def _may_be_answered(self) -> bool:
+        return self._standing is not None and self._broker.lets_claims_stand
+
+    def _stand(self) -> None:
+        """Sleep until it is answered, or for a moment."""
+        claim = self._standing
+        assert claim is not None
+        within_s = max(0.0, self._look_at - time.monotonic())
+        try:
+            with self._asleep():
+                if not self._broker.lets_claims_stand:
+                    self._broker.wait(within_s)
+                    self._standing = None
+                    return
+                answer = self._broker.stand(self.owner, claim, within_s)
+        except (BrokerError, OSError):
+            # It may have been carried out, as any claim without an answer.
+            self._standing = None
+            self._uncertain = True
+            with self._asleep():
+                self._pause()
+            return
+        if answer is None:
+            return
+        self._standing = None
+        self._take([], answer)
+        if not answer.leases and not answer.reconnected:
+            self._leave_standing(claim, answer.next_due_s)
+
     def _drop_all(self) -> None:
+        self._reports.clear()
         while self._outbox:
             if _is_of_a_run(self._outbox.popleft()):
                 self._count_lost()
@@ -273,12 +386,13 @@ class Courier:
     def _wish(self) -> Claim | None:
         """How much to claim: nothing while the slots have enough for the next milliseconds."""
         batch, unstarted = self._pace.batch(), self._inbox.qsize()
+        self._low = max(batch // 2, batch - _WELL_FILLED)
         if self._quarantine.lasts(self._out):
             return None
         if self._has_free_slot():
             free = self._slots - (len(self._out) - unstarted)
             return self._claim(max(free, batch) - unstarted, park=True)
-        if batch == 1 or unstarted > batch // 2 or self._pace.overrun():
+        if batch == 1 or unstarted > self._low or self._pace.overrun():
             return None
         return self._claim(batch - unstarted)
 
@@ -308,7 +422,18 @@ class Courier:
         if self._singly and self._outbox:
             return [self._outbox.popleft()]
         self._singly = False
-        return [self._outbox.popleft() for _ in range(len(self._outbox))]
+        # Counted before the reports are taken: a run that has ended by then has reported before.
+        ended = len(self._outbox)
+        reports = [self._reports.popitem()[1] for _ in range(len(self._reports))]
+        return reports + [self._outbox.popleft() for _ in range(ended)]
+
+    def _put_back(self, commits: Sequence[Commit]) -> None:
+        """Of an exchange that failed; what was reported since then counts."""
+        for commit in reversed(commits):
+            if isinstance(commit.settle, Keep):
+                self._reports.setdefault(_of_report(commit), commit)
+            else:
+                self._outbox.appendleft(commit)
 
     def _exchange(self, commits: list[Commit], claim: Claim | None) -> Exchange | None:
         """One exchange; None when the broker is away (the commits are kept for the next)."""
@@ -330,10 +455,11 @@ class Courier:
             # Nothing of ours can be stored any more. Whoever has upgraded the store takes over when this worker has ended.
             self._stopping.set()
             self._outbox.clear()
+            self._reports.clear()
             self._held.clear()
             return None
         except BrokerError as error:
-            self._outbox.extendleft(reversed(commits))
+            self._put_back(commits)
             self._uncertain = True
             self._outage.note(error)
             return None
@@ -350,8 +476,7 @@ class Courier:
         """After an outage: run what an unanswered claim had leased to this child, and what the store has taken back."""
         known = self._held | {lease.token for lease in answer.leases}
         unknown = [lease for lease in self._broker.held(self.owner) if lease.token not in known]
-        for lease in unknown:
-            self._hand_over(lease)
+        self._hand_over(unknown)
         if unknown:
             self._asked.set()  # where nobody runs it any more it goes back at once
             self.adopted += len(unknown)
@@ -368,18 +493,17 @@ class Courier:
             reach("settled")
         if answer.leases:
             reach("claimed")
-        for commit, applied in zip(commits, answer.applied, strict=True):
-            if not applied and not self._uncertain and commit.token in self._held and _is_of_a_run(commit):
-                self._count_lost()
-            if not isinstance(commit.settle, Keep):
-                self._held.discard(commit.token)
+        if not all(answer.applied) and not self._uncertain:
+            for commit, applied in zip(commits, answer.applied, strict=True):
+                if not applied and commit.token in self._held and _is_of_a_run(commit):
+                    self._count_lost()
+        self._held.difference_update([commit.token for commit in commits if not isinstance(commit.settle, Keep)])
         # Only the commits of an exchange without an answer can have been applied before.
         self._uncertain = False
         if len(answer.leases) > 1 and self._pulse is not None:
             self._pulse.beat()  # before the first of them can begin, and keep the others waiting
-        for lease in answer.leases:
-            self._hand_over(lease)
         if answer.leases:
+            self._hand_over(answer.leases)
             self._announce()
 
     def _count_lost(self) -> None:
@@ -388,17 +512,18 @@ class Courier:
             "Refused: a run that had lost its lease to another worker changes nothing (%d so far)", self.lost
         )
 
-    def _hand_over(self, lease: Lease) -> None:
-        self._held.add(lease.token)
-        if self._quarantine.admits(lease):
+    def _hand_over(self, leases: Sequence[Lease]) -> None:
+        self._held.update([lease.token for lease in leases])
+        innocent = [lease for lease in leases if not self._quarantine.admits(lease)]
+        if len(innocent) < len(leases):
             self._ask()
-        else:
-            self._bring(lease)
+        self._bring(innocent)
 
-    def _bring(self, lease: Lease) -> None:
-        self._out.add(lease.token)
-        self._allowance.take()
-        self._inbox.put(lease)
+    def _bring(self, leases: Sequence[Lease]) -> None:
+        self._out.update([lease.token for lease in leases])
+        self._allowance.take(len(leases))
+        for lease in leases:
+            self._inbox.put(lease)
 
     def _announce(self) -> None:
         if self._on_delivery is not None:
@@ -410,7 +535,7 @@ class Courier:
             return
         options = self._options
         if self._has_free_slot():
-            timeout_s = options.look_s if next_due_s is None else min(options.look_s, next_due_s)
+            timeout_s = self._look_within_s(next_due_s)
         elif self._outbox:
             timeout_s = options.flush_s
         elif not self._inbox.empty():
@@ -418,9 +543,14 @@ class Courier:
         else:
             timeout_s = options.look_s
         try:
-            self._broker.wait(timeout_s)
+            with self._asleep():
+                self._broker.wait(timeout_s)
         except (BrokerError, OSError):
-            self._pause()
+            with self._asleep():
+                self._pause()
+
+    def _look_within_s(self, next_due_s: float | None) -> float:
+        return self._options.look_s if next_due_s is None else min(self._options.look_s, next_due_s)
 
     def _ask(self) -> None:
         if not self._asked.is_set():
@@ -431,6 +561,18 @@ class Courier:
         if self._pulse is not None:
             self._pulse.rest()  # it waits for the store, and nothing hangs
         self._outage.pause()
+
+    @contextmanager
+    def _asleep(self) -> Iterator[None]:
+        self._turn.release()
+        try:
+            yield
+        finally:
+            self._turn.acquire()
+
+
+def _of_report(commit: Commit) -> tuple[int, str]:
+    return commit.token, "" if commit.record is None else commit.record.task_id
 
 
 def _is_of_a_run(commit: Commit) -> bool:

@@ -11,7 +11,6 @@ import itertools
 import os
 import re
 import signal
-import sysconfig
 import time
 from pathlib import Path
 
@@ -28,8 +27,10 @@ _MOST_READ = 100_000
 _LONGEST = 3000
 
 _OURS = f"{Path(celeriac.__file__ or '').parent}{os.sep}"
-_STDLIB = f"{sysconfig.get_path('stdlib')}{os.sep}"
+_STDLIB = f"{Path(os.__file__).parent}{os.sep}"
 _FRAME = re.compile(r'^  File "(.*)", line \d+ in ')
+#: Here a child's own life begins; below stands how its worker was started.
+_FORK = re.compile(rf'^  File "{re.escape(_OURS)}worker/template\.py", line \d+ in _be_child')
 _STACK = re.compile(r"^\S.*\(most recent call first\):$")
 #: What faulthandler adds that is not of the program's Python code.
 _REST = re.compile(r"^(Extension modules:|Current thread's C stack trace|<Cannot show all threads)", re.MULTILINE)
@@ -89,6 +90,7 @@ def without_our_frames(text: str) -> str:
 
 def _top(stack: list[str]) -> list[str]:
     """Down to the last frame that is neither ours nor the standard library's; nothing if there is none."""
+    stack = list(itertools.takewhile(lambda line: not _FORK.match(line), stack))
     theirs = [number for number, line in enumerate(stack) if _is_theirs(line)]
     return stack[: theirs[-1] + 1] if theirs else []
 

@@ -17,10 +17,12 @@ import random
 import signal
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field, replace
 from threading import Event, Thread
 
-from celeriac.clock import SYSTEM_CLOCK, Clock, utc
+import msgspec
+from msgspec import structs
+
+from celeriac.clock import SYSTEM_CLOCK, Clock, timestamp
 from celeriac.crashpoints import reach
 from celeriac.engines.base import Broker, Lease, Owner, ResultStore
 from celeriac.exceptions import BrokerError, StoreTooNew
@@ -37,8 +39,7 @@ _LOOK_FOR_DEAD_S = 1.0
 _LAST_ATTEMPTS = 3
 
 
-@dataclass(frozen=True, slots=True)
-class DeadChild:
+class DeadChild(msgspec.Struct, frozen=True):
     """A child that has ended; `running` are the tokens of what it was running. Not `counted` when we ended it.
 
     `timed_out` has the hard time limits, by token, of the runs because of which we did; `terminated` the tokens of those
@@ -49,14 +50,13 @@ class DeadChild:
     running: frozenset[int]
     cause: str
     counted: bool = True
-    timed_out: Mapping[int, float] = field(default_factory=dict)
+    timed_out: Mapping[int, float] = msgspec.field(default_factory=dict)
     terminated: frozenset[int] = frozenset()
     #: For the history of what it was running, where there is more to say than `cause`.
     obituary: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class HungChild:
+class HungChild(msgspec.Struct, frozen=True):
     """A child that does not get to what it holds. Its courier last had a turn at `beat_at`. We close this `board`."""
 
     number: int
@@ -208,7 +208,7 @@ class LeaseService:
     def _begin_anew(self) -> None:
         """Under an id that nobody has ever taken over from."""
         # The same one again should the answer be lost: nobody would renew the other, nor end it.
-        plan = self._successor = self._successor or replace(self._plan, node_id=new_node_id())
+        plan = self._successor = self._successor or structs.replace(self._plan, node_id=new_node_id())
         self._broker.register(plan.node())
         logger.error(
             "This worker is not known any more: others have taken over from it (it was stopped or cut off for longer than "
@@ -277,14 +277,14 @@ class LeaseService:
             if verdict.commit.record is None:
                 raise
             logger.error("The result of a task cannot be stored: %r. %s", error, verdict.line, exc_info=error)
-            self._commit([replace(verdict, commit=replace(verdict.commit, record=None))])
+            self._commit([structs.replace(verdict, commit=structs.replace(verdict.commit, record=None))])
 
     def _commit(self, verdicts: list[Verdict]) -> None:
         commits = [verdict.commit for verdict in verdicts]
         reach("judging")
         if self._results is not None:
             self._results.store([commit.record for commit in commits if commit.record is not None])
-            commits = [replace(commit, record=None) for commit in commits]
+            commits = [structs.replace(commit, record=None) for commit in commits]
         self._broker.exchange(self._owner, commits)
         reach("judged")
         for verdict in verdicts:
@@ -303,7 +303,7 @@ class LeaseService:
             encode=self._plan.encode_document,
             ttl_s=self._plan.failure_ttl_s,
             cause=death.cause,
-            now=utc(self._clock.time()).isoformat(),
+            now=timestamp(self._clock.time()),
             limit_s=None if lease.previous is None else death.timed_out.get(lease.previous),
             terminated=lease.previous in death.terminated,
         )

@@ -8,8 +8,9 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Any, TextIO
+
+import msgspec
 
 from celeriac import signals
 from celeriac.exceptions import ConfigError
@@ -29,8 +30,7 @@ SLOT_THREAD = "ThreadPoolWorker"
 _COLOURS = {logging.DEBUG: "34", logging.WARNING: "33", logging.ERROR: "31", logging.CRITICAL: "35"}
 
 
-@dataclass(frozen=True, slots=True)
-class LogSettings:
+class LogSettings(msgspec.Struct, frozen=True):
     """What the command line and the application's settings say about the log."""
 
     level: str

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 __all__ = ["Marks"]
 
 
-@dataclass(slots=True, eq=False)
-class _Mark:
+class _Mark(msgspec.Struct, eq=False):
     token: int
     applied: bool | None = None
 

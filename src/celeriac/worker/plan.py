@@ -10,8 +10,10 @@ import os
 import socket
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from typing import Any
+
+import msgspec
+from msgspec.structs import replace
 
 from celeriac.app import Celery
 from celeriac.documents import Document
@@ -28,8 +30,7 @@ from celeriac.worker.recovery import Policy
 __all__ = ["Plan", "Wishes", "make_plan", "new_node_id"]
 
 
-@dataclass(frozen=True, slots=True)
-class Wishes:
+class Wishes(msgspec.Struct, frozen=True):
     """The command line's part. None means: as the application's settings say."""
 
     app: str
@@ -45,11 +46,10 @@ class Wishes:
     pool: str | None = None
     loglevel: str = "WARNING"
     logfile: str | None = None
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = msgspec.field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True):
     """The whole of it."""
 
     wishes: Wishes
@@ -80,7 +80,7 @@ class Plan:
     most_memory_kib: int | None = None
     max_interruptions: int = 100
     #: What tasks want done with their lost runs, by name, where that is not the usual.
-    policies: Mapping[str, Policy] = field(default_factory=dict)
+    policies: Mapping[str, Policy] = msgspec.field(default_factory=dict)
 
     @property
     def children(self) -> list[str]:

@@ -12,6 +12,11 @@ from typing import Any
 
 __all__ = ["print_to_log"]
 
+#: In characters. What is printed without ever ending a line, such as a progress bar, goes in pieces.
+_LONGEST_LINE = 65_536
+#: Lines that were begun: of threads, some of which may have ended.
+_MOST_RESTS = 1000
+
 _printed = logging.getLogger("celeriac.redirected")
 
 
@@ -29,8 +34,13 @@ class _LogStream(io.TextIOBase):
     def write(self, text: str) -> int:
         thread = threading.get_ident()
         lines = (self._rests.pop(thread, "") + text).split("\n")
-        if rest := lines.pop():
+        rest = lines.pop()
+        if len(rest) > _LONGEST_LINE:
+            lines.append(rest)
+        elif rest:
             self._rests[thread] = rest
+            if len(self._rests) > _MOST_RESTS:
+                lines.insert(0, self._rests.pop(next(iter(self._rests))))
         for line in lines:
             if line.strip():
                 _printed.log(self._level, "%s", line)

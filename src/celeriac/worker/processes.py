@@ -7,18 +7,22 @@ import logging
 import os
 import signal
 import sys
-import tempfile
 import threading
+import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import NoReturn
 
 __all__ = [
     "anonymous_file",
+    "close_all_but",
     "die_with_parent",
     "end_broken_process",
+    "end_fork",
     "exit_text",
+    "flush_standard_streams",
+    "fork_process",
     "leave_forks_to_the_task",
     "leave_signals_to_the_supervisor",
     "signals_held_back",
@@ -36,8 +40,48 @@ def anonymous_file(name: str) -> int:
     """The descriptor of a file without a name in any folder, in memory where the system can."""
     if hasattr(os, "memfd_create"):
         return os.memfd_create(name)
+    import tempfile
+
     with tempfile.TemporaryFile() as file:
         return os.dup(file.fileno())
+
+
+def flush_standard_streams() -> None:
+    """Where there are any, and somebody reads them."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError, OSError, ValueError):
+            stream.flush()
+
+
+def fork_process() -> int:
+    """As `os.fork`."""
+    with warnings.catch_warnings():
+        # Python 3.12 warns of threads at a fork. Ours start later; those there are, the application or an agent started.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return os.fork()
+
+
+def end_fork(status: int) -> NoReturn:
+    """End a forked process here, in the midst of its parent's stack.
+
+    Not by sys.exit: the parent's exit handlers and `finally` blocks are not ours to run.
+    """
+    try:
+        flush_standard_streams()
+    finally:
+        os._exit(status)
+
+
+def close_all_but(kept: int) -> None:
+    """Close what was inherited, but not the standard streams nor this. What objects own must be closed before."""
+    try:
+        open_ones = [int(name) for name in os.listdir("/dev/fd")]
+    except OSError:  # a container without /proc
+        open_ones = list(range(os.sysconf("SC_OPEN_MAX")))
+    for fd in open_ones:
+        if fd > 2 and fd != kept:
+            with suppress(OSError):  # the one by which the folder was read
+                os.close(fd)
 
 
 def die_with_parent(parent_pid: int) -> None:

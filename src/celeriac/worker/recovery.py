@@ -7,8 +7,9 @@ calls the failure's handlers and buries it (`Executor`). Its FAILURE is stored h
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum, auto
+
+import msgspec
 
 from celeriac import states
 from celeriac.documents import Document
@@ -21,16 +22,14 @@ from celeriac.past import Loss, story
 __all__ = ["DEFAULT_POLICY", "Policy", "Verdict", "judge"]
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(msgspec.Struct, frozen=True):
     """The commit, and a line for the log."""
 
     commit: Commit
     line: str
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(msgspec.Struct, frozen=True):
     """What a task wants done with its lost runs."""
 
     #: `reject_on_worker_lost`; False: it has failed.

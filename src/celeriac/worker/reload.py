@@ -12,8 +12,9 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterable
-from dataclasses import dataclass
 from types import FrameType
+
+import msgspec
 
 from celeriac.exceptions import ConfigError
 from celeriac.worker.processes import die_with_parent, exit_text, stop_signals
@@ -22,13 +23,11 @@ from celeriac.worker.starting import say
 __all__ = ["run_with_reload"]
 
 
-@dataclass(frozen=True, slots=True)
-class _Changed:
+class _Changed(msgspec.Struct, frozen=True):
     files: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Ended:
+class _Ended(msgspec.Struct, frozen=True):
     process: subprocess.Popen[bytes]
 
 

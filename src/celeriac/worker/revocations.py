@@ -12,7 +12,8 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+
+import msgspec
 
 from celeriac.engines.base import Broker, RevokedLease
 from celeriac.exceptions import BrokerError, Terminated
@@ -25,8 +26,7 @@ logger = logging.getLogger("celeriac.worker")
 _LOOK_S = 0.5
 
 
-@dataclass(frozen=True, slots=True)
-class Revoke:
+class Revoke(msgspec.Struct, frozen=True):
     """Do not begin the run of this lease; with a signal, end it if it has begun."""
 
     token: int

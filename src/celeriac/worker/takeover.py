@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from celeriac.app import Celery
 from celeriac.engines.base import Broker, Bury, NodeState, Requeue
@@ -18,8 +20,7 @@ __all__ = ["Recovery", "take_over"]
 _LOOK_S = 0.5
 
 
-@dataclass(frozen=True, slots=True)
-class Recovery:
+class Recovery(msgspec.Struct, frozen=True):
     """What was found and what became of it. `left` are those whose work could not be taken over in time."""
 
     dead: tuple[NodeState, ...]

@@ -2,19 +2,23 @@
 
 It stays single-threaded (as far as the application lets it), so that forking is safe, and opens no store. It calls the
 receivers of the worker's signals (announcing.py), does what its supervisor says, and reports the end of each child in the
-instant it ends. `python -m celeriac.worker.template FD` is how the supervisor starts it.
+instant it ends. It is itself a fork of the supervisor, made before that has threads, stores or handlers: so it starts at
+once, and all processes of a worker share what was imported until then.
 """
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 import select
 import signal
 import sys
 import traceback
-import warnings
-from dataclasses import dataclass, replace
+from typing import NoReturn
+
+import msgspec
+from msgspec.structs import replace
 
 from celeriac.crashpoints import reach
 from celeriac.exceptions import CeleriacError
@@ -24,14 +28,21 @@ from celeriac.worker.board import Board
 from celeriac.worker.channel import Channel, Closed
 from celeriac.worker.child import run_child
 from celeriac.worker.logs import WorkerLog
-from celeriac.worker.plan import Plan
-from celeriac.worker.processes import die_with_parent, leave_signals_to_the_supervisor, wake_pipe
+from celeriac.worker.plan import Plan, Wishes
+from celeriac.worker.processes import (
+    close_all_but,
+    die_with_parent,
+    end_fork,
+    flush_standard_streams,
+    fork_process,
+    leave_signals_to_the_supervisor,
+    wake_pipe,
+)
 
-__all__ = ["Ended", "Failed", "Fork", "Forked"]
+__all__ = ["Ended", "Failed", "Fork", "Forked", "be_template"]
 
 
-@dataclass(frozen=True, slots=True)
-class Fork:
+class Fork(msgspec.Struct, frozen=True):
     """Supervisor to template, with three descriptors: the child's channel, its board and where its last words go.
 
     The node's id may change.
@@ -43,8 +54,7 @@ class Fork:
     node_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Forked:
+class Forked(msgspec.Struct, frozen=True):
     """The answer. Without a pid the system gave us no process, for this reason."""
 
     number: int
@@ -52,8 +62,7 @@ class Forked:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(msgspec.Struct, frozen=True):
     """A child is no more. `status` is an exit status, or minus a signal's number; `peak_kib` the most memory it used."""
 
     number: int
@@ -61,20 +70,30 @@ class Ended:
     peak_kib: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(msgspec.Struct, frozen=True):
     """The application could not be loaded."""
 
     message: str
 
 
-def main(fd: int) -> None:
-    """Serve the supervisor at the other end of the inherited socket."""
-    channel = Channel.from_fd(fd)
+def be_template(channel: Channel, wishes: Wishes, supervisor: int) -> NoReturn:
+    """Serve the supervisor at the other end of the channel. For a freshly forked process."""
+    status = 1
     try:
-        (wishes, supervisor), _ = channel.receive()
         die_with_parent(supervisor)
+        close_all_but(channel.fileno())  # a pid file's lock, the pipe of who waits for a worker in the background
         leave_signals_to_the_supervisor()
+        _serve(channel, wishes, supervisor)
+        atexit._run_exitfuncs()  # the application's
+        status = 0
+    except BaseException:
+        traceback.print_exc(file=sys.__stderr__)
+    finally:
+        end_fork(status)
+
+
+def _serve(channel: Channel, wishes: Wishes, supervisor: int) -> None:
+    try:
         try:
             worker, plan, log = start(wishes, supervisor)
         except CeleriacError as error:
@@ -86,7 +105,7 @@ def main(fd: int) -> None:
             traceback.print_exception(error)
             channel.send(Failed(f"the application could not be loaded: {type(error).__name__}: {error}"))
             return
-        sys.stdout.flush()  # what modules printed, or every child would print it again
+        flush_standard_streams()  # what modules printed, or every child would print it again
         channel.send(plan)
         # What is here now is shared by all children for their whole lives; the collector must not touch (copy) it.
         gc.collect()
@@ -138,10 +157,7 @@ class _Template:
         self.announcer.before_fork()
         reason = ""
         try:
-            with warnings.catch_warnings():
-                # Python 3.12 warns of threads at a fork; those are the application's, started while it was imported.
-                warnings.simplefilter("ignore", DeprecationWarning)
-                pid: int | None = os.fork()
+            pid: int | None = fork_process()
         except OSError as error:  # too many processes, or too little memory: both may pass
             pid, reason = None, str(error)
         if pid == 0:
@@ -169,11 +185,7 @@ class _Template:
         except BaseException:
             traceback.print_exc(file=sys.__stderr__)
         finally:
-            try:
-                sys.stdout.flush()
-            finally:
-                # Not sys.exit: the template's exit handlers and open files are not ours to end.
-                os._exit(status)
+            end_fork(status)
 
     def _reap(self) -> None:
         while self._numbers:
@@ -187,10 +199,3 @@ class _Template:
             if number is not None:
                 peak_kib = used.ru_maxrss // (1024 if sys.platform == "darwin" else 1)
                 self._channel.send(Ended(number, os.waitstatus_to_exitcode(status), peak_kib))
-
-
-if __name__ == "__main__":
-    # Run as a script this module is `__main__`; the classes that travel must be those of the imported one.
-    from celeriac.worker import template
-
-    template.main(int(sys.argv[1]))

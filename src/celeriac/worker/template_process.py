@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
-import subprocess
-import sys
+import signal
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -16,25 +17,33 @@ from celeriac.worker.channel import Channel, Closed
 from celeriac.worker.children import ChildProcess
 from celeriac.worker.last_words import LastWords
 from celeriac.worker.plan import Plan, Wishes
-from celeriac.worker.processes import exit_text, signals_held_back
+from celeriac.worker.processes import exit_text, flush_standard_streams, fork_process, signals_held_back
 from celeriac.worker.revoked_runs import RevokedRun
-from celeriac.worker.template import Ended, Failed, Fork, Forked
+from celeriac.worker.template import Ended, Failed, Fork, Forked, be_template
 
 __all__ = ["TemplateProcess"]
 
+_LOOK_S = 0.005
+
 
 class TemplateProcess:
-    """Started at once, and loading the application then. Methods that talk to it raise `Closed` when it has died."""
+    """Forked at once, by a process that has no threads of ours yet, and loading the application then.
+
+    Methods that talk to it raise `Closed` when it has died.
+    """
 
     def __init__(self, wishes: Wishes) -> None:
         self._channel, theirs = Channel.pair()
+        self._status: int | None = None
+        supervisor = os.getpid()
+        flush_standard_streams()  # or both of us would write what is in their buffers
+        gc.freeze()  # what is here is shared by all processes, and a collector that looks at it would copy it
         with signals_held_back():
-            self._process = subprocess.Popen(
-                [sys.executable, *_interpreter_flags(), "-m", "celeriac.worker.template", str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-            )
+            self._pid = fork_process()
+            if self._pid == 0:
+                self._channel.close()
+                be_template(theirs, wishes, supervisor)
         theirs.close()
-        self._channel.send((wishes, os.getpid()))
 
     def fileno(self) -> int:
         """Readable when it has something to say."""
@@ -96,28 +105,37 @@ class TemplateProcess:
 
     def wait(self) -> str:
         """How it has ended, when it has."""
-        return exit_text(self._process.wait())
+        status = self._status_of_the_dead(0)
+        assert status is not None
+        return exit_text(status)
 
     def kill(self) -> None:
         """End it at once."""
-        self._process.kill()
+        if self._status is None:
+            os.kill(self._pid, signal.SIGKILL)
 
     def end(self) -> None:
         """Have it end; returns when it has."""
         self._channel.close()
-        try:
-            self._process.wait(timeout=LAST_WORDS_S + 2)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        deadline = time.monotonic() + LAST_WORDS_S + 2
+        while self._status_of_the_dead(os.WNOHANG) is None:
+            if time.monotonic() > deadline:
+                self.kill()
+                self.wait()
+            time.sleep(_LOOK_S)
+
+    def _status_of_the_dead(self, flags: int) -> int | None:
+        if self._status is None:
+            try:
+                pid, status = os.waitpid(self._pid, flags)
+            except ChildProcessError:  # whoever started us has us ignore the ends of our children
+                pid, status = self._pid, 0
+            if pid == self._pid:
+                self._status = os.waitstatus_to_exitcode(status)
+        return self._status
 
     def _tell(self, word: Announce | AnnounceRevoked) -> None:
         try:
             self._channel.send(word)
         except Closed:
             pass
-
-
-def _interpreter_flags() -> list[str]:
-    """The flags this Python was started with, so that -W error and the like hold in the template too."""
-    return subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined,no-any-return]

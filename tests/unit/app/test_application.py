@@ -183,9 +183,35 @@ def test_importing_celeriac_loads_next_to_nothing():
     assert not modules_after("import celeriac") & HEAVY
 
 
-def test_making_an_app_loads_no_engine_and_no_event_loop():
-    loaded = modules_after("from celeriac import Celery\napp = Celery('x')\n@app.task\ndef add(x, y): return x + y")
-    assert not loaded & {"asyncio", "sqlite3", "click", "celeriac.engines.sqlite", "celeriac.worker"}
+DECLARING = """
+from celeriac import Celery
+app = Celery("x", broker="redis://localhost/1", task_routes={"x.*": "q"})
+@app.task(max_retries=5)
+def add(x, y): return x + y
+"""
+#: Of no use before the first call, and most of what it takes.
+FOR_CALLING = {"msgspec", "json", "uuid", "base64", "socket", "ssl", "hiredis", "dataclasses", "difflib"}
+
+
+def test_declaring_an_app_and_its_tasks_loads_nothing_that_only_calls_need():
+    loaded = modules_after(DECLARING)
+    assert not loaded & (HEAVY | FOR_CALLING)
+    assert not {
+        name for name in loaded if name.startswith(("celeriac.engines", "celeriac.worker", "celeriac.execution"))
+    }
+
+
+def test_opening_a_store_loads_neither_tls_nor_an_event_loop():
+    loaded = modules_after(f"{DECLARING}\napp.broker.describe()")
+    assert "hiredis" in loaded
+    assert not loaded & {"ssl", "_hashlib", "asyncio", "sqlite3", "click", "dataclasses"}
+
+
+def test_an_app_on_redis_loads_no_driver_before_it_is_used():
+    loaded = modules_after(
+        "from celeriac import Celery\nCelery('x', broker='redis://nowhere/0').task(lambda: None, name='a')"
+    )
+    assert not loaded & {"hiredis", "redis", "ssl", "celeriac.engines.redis"}
 
 
 def test_every_public_name_is_there():

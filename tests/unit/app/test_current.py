@@ -7,7 +7,8 @@ import pytest
 
 from celeriac import Celery, current_app, current_task, shared_task
 from celeriac.app import current
-from celeriac.request import Context, Run, current_run
+from celeriac.request import Context, current_run
+from celeriac.runs import Run
 
 
 @pytest.fixture(autouse=True)

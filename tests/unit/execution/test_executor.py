@@ -3,10 +3,10 @@ import json
 import logging
 import os
 import re
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+from msgspec.structs import replace
 
 from celeriac.documents import Document
 from celeriac.engines.base import Ack, Bury, Commit, Keep, Requeue

@@ -1,7 +1,6 @@
 """Revoked messages and runs: what the executor makes of them."""
 
-import dataclasses
-
+import msgspec
 import pytest
 
 from celeriac import signals
@@ -40,7 +39,7 @@ def told():
 
 
 def revoked(lease):
-    return dataclasses.replace(lease, revoked=True)
+    return msgspec.structs.replace(lease, revoked=True)
 
 
 def test_a_revoked_message_is_acknowledged_as_revoked_and_told(never, executor, make_lease, told):

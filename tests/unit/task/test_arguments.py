@@ -1,11 +1,10 @@
-import inspect
 import sys
 
 import pytest
 
 from celeriac.exceptions import ConfigError, EncodeError
 from celeriac.messages import decode_body
-from celeriac.task.arguments import Models, check_arguments, retried_arguments
+from celeriac.task.arguments import Models, Parameters, retried_arguments
 
 pydantic = pytest.importorskip("pydantic")
 JSON = frozenset({"application/json"})
@@ -49,7 +48,27 @@ def greet(user: User, times: int = 1, *, other: User | None = None):
 
 def test_arguments_that_do_not_fit_name_task_and_signature():
     with pytest.raises(TypeError, match=r"^unit\.job\(user: .*\): missing a required argument: 'user'"):
-        check_arguments("unit.job", inspect.signature(greet), [], {})
+        Parameters("unit.job", greet).check([], {})
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs", "fits"),
+    [
+        ([1], {}, True),
+        ([1, 2], {"other": 3}, True),
+        ([1, 2, 3], {}, False),
+        ([1], {"user": 2}, False),
+        ([], {"x": 1}, False),
+    ],
+)
+def test_the_second_call_of_a_shape_is_judged_as_the_first(args, kwargs, fits):
+    parameters = Parameters("unit.job", greet)
+    for _ in range(2):
+        if fits:
+            parameters.check(args, kwargs)
+        else:
+            with pytest.raises(TypeError, match=r"^unit\.job"):
+                parameters.check(args, kwargs)
 
 
 # ── the arguments of a retry ──

@@ -16,7 +16,8 @@ from celeriac.exceptions import (
 from celeriac.execution.calls import DirectCaller
 from celeriac.execution.executor import Executor
 from celeriac.messages import decode_body
-from celeriac.request import Context, Run, current_run
+from celeriac.request import Context, current_run
+from celeriac.runs import Run
 
 
 class Keeper:
@@ -299,6 +300,15 @@ def test_delay_many_sends_a_thousand_at_a_time(add, recording_broker):
     assert [len(outgoing) for outgoing, _ in recording_broker.calls] == [1000, 1000, 500]
 
 
+def test_each_of_many_calls_has_the_shadow_name_of_its_own_arguments(recording_app, recording_broker):
+    class Named(Task):
+        def shadow_name(self, args, kwargs, options):
+            return f"job-{args[0]}"
+
+    recording_app.task(lambda x: None, base=Named, name="unit.named").delay_many([(1,), (2,)])
+    assert [one.message.headers["shadow"] for one in recording_broker.published] == ["job-1", "job-2"]
+
+
 @pytest.mark.parametrize("calls", [[(1,), ()], [(1,), "ab"], [(1,), 5], [(1,), ({2},)]])
 def test_delay_many_checks_all_before_it_sends_any(add, recording_broker, calls):
     with pytest.raises(TypeError, match=add.name):
@@ -504,8 +514,8 @@ def test_retry_returns_instead_of_raising_without_throw(add):
     assert len(noting.again) == 1
 
 
-async def test_coroutines_that_share_a_publish_share_its_error(add, recording_broker):
-    recording_broker.errors = [BrokerError("read-only")]
+async def test_coroutines_that_are_all_refused_all_learn_it(add, recording_broker):
+    recording_broker.errors = [BrokerError("read-only")] * 9
     ended = await asyncio.gather(*(add.adelay(number) for number in range(3)), return_exceptions=True)
     assert [type(error) for error in ended] == [BrokerError] * 3
 

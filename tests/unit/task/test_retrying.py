@@ -1,7 +1,8 @@
 import pytest
 
 from celeriac.exceptions import Ignore, Reject, Retry
-from celeriac.request import Context, Run
+from celeriac.request import Context
+from celeriac.runs import Run
 from celeriac.task.retrying import autoretry_options, retries_by_itself
 
 

@@ -79,7 +79,9 @@ def test_what_runs_the_tasks_is_left_out():
       File "{_STDLIB}/site-packages/library.py", line 3 in call
       File "{_OURS}/execution/run.py", line 9 in execute
       File "{_STDLIB}/threading.py", line 9 in run
-      File "<frozen runpy>", line 88 in _run_code
+      File "{_OURS}/worker/template.py", line 9 in _be_child
+      File "{_STDLIB}/site-packages/click/core.py", line 9 in main
+      File "/usr/bin/celeriac", line 5 in <module>
 
     Extension modules: hiredis.hiredis (total: 1)
     """

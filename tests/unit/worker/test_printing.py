@@ -1,4 +1,6 @@
+import itertools
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -22,6 +24,23 @@ def test_a_line_without_an_end_is_not_lost(caplog):
     with print_to_log("WARNING"):
         print("no newline", end="", flush=True)
     assert caplog.messages == ["no newline"]
+
+
+def test_a_line_that_never_ends_goes_in_pieces(caplog):
+    with print_to_log("WARNING"):
+        for _ in range(100):
+            print("." * 1000, end="")
+        assert len(caplog.messages) == 1
+    assert sum(len(message) for message in caplog.messages) == 100_000
+
+
+def test_lines_begun_by_threads_that_have_ended_do_not_pile_up(caplog, monkeypatch):
+    numbers = itertools.count()
+    monkeypatch.setattr("celeriac.worker.printing.threading", SimpleNamespace(get_ident=lambda: next(numbers)))
+    with print_to_log("WARNING"):
+        for number in range(1200):
+            sys.stdout.write(f"from {number}")
+        assert caplog.messages == [f"from {number}" for number in range(200)]
 
 
 def test_percent_signs_are_text(caplog):

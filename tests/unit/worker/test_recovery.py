@@ -1,6 +1,5 @@
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from celeriac.documents import Document
 from celeriac.engines.base import Ack, Bury, Requeue

@@ -6,26 +6,23 @@ tokens and generations do.
 
 from __future__ import annotations
 
+import itertools
 import json
-import math
 import os
 import threading
-import time
-import uuid
 import weakref
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
+
+import hiredis
+from msgspec.structs import asdict, replace
 
 from celeriac import messages
 from celeriac.engines.base import (
-    Ack,
-    Bury,
     Claim,
     Commit,
     DeadLetter,
     Exchange,
-    Keep,
     Lease,
     Node,
     NodeState,
@@ -33,7 +30,6 @@ from celeriac.engines.base import (
     QueueState,
     Receipt,
     Record,
-    Requeue,
     ResultStore,
     Revocation,
     Revoked,
@@ -41,8 +37,10 @@ from celeriac.engines.base import (
 )
 from celeriac.engines.redis import peers, waiting
 from celeriac.engines.redis.bell import Bell
-from celeriac.engines.redis.client import FIRST_BLOB, Client
-from celeriac.engines.redis.results import RedisResults, ttl_ms
+from celeriac.engines.redis.client import Client, evaluation
+from celeriac.engines.redis.remembered import Remembered
+from celeriac.engines.redis.requests import Blobs, Settling, document, encoded, publication, row
+from celeriac.engines.redis.results import RedisResults
 from celeriac.exceptions import BrokerError, OperationalError
 from celeriac.messages import Malformed, Message, Outgoing
 from celeriac.past import Past
@@ -66,7 +64,11 @@ class RedisBroker:
         self._hanging = threading.Lock()
         self._parked: tuple[str, ...] = ()
         self._generation = 1
+        self._remembered = Remembered()
         self._breaks = client.breaks
+        #: Whose claim stands; and whose has been given up, so that what it got is to be found by `held`.
+        self._standing: Owner | None = None
+        self._gave_up: Owner | None = None
         #: The highest token given to this process: none at or below it may come again (lua/common.lua, new_tokens).
         self._seen_token = 0
         self._turn = 0
@@ -92,47 +94,55 @@ class RedisBroker:
     # ── publish ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def publish(self, outgoing: Sequence[Outgoing], receipt: Receipt) -> None:
-        blobs: list[bytes] = []
-        rows = [_row(item, blobs) for item in outgoing]
-        self.client.script("publish", receipt.producer, receipt.number, rows, blobs=blobs, confirmed=True)
+        request, blobs = publication(outgoing, receipt)
+        self.client.script("publish", *request, blobs=blobs, confirmed=True)
+
+    def publish_each(self, batches: Iterable[tuple[Sequence[Outgoing], Receipt]]) -> Iterator[None]:
+        for _ in self.client.scripts("publish", itertools.starmap(publication, batches), confirmed=True):
+            yield
 
     # ── claim and settle ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def exchange(self, owner: Owner, commits: Sequence[Commit], claim: Claim | None = None) -> Exchange:
-        wish = None if claim is None else self._wish(claim)
-        results, own = self._results.client.address.database, self.client.address.database
-        blobs: list[bytes] = []
-        rows = [self._commit(commit, blobs) for commit in commits]
+        self._give_up_standing_claim(owner)
+        settling = Settling(owner.child, self._remembered, self._results.before_id, commits)
         try:
-            applied, rows_lent, next_due_ms, revoked = self.client.script(
-                "exchange",
-                owner.node,
-                owner.child,
-                self._generation,
-                self._seen_token,
-                results,
-                own,
-                rows,
-                wish,
-                blobs=blobs,
-            )
+            reply = self.client.script("exchange", *self._request(owner, settling.rows, claim), blobs=settling.blobs)
         except BaseException:
             # It may still be carried out, late; what it would claim then must be refused.
             self._generation += 1
             raise
-        leases = self._leases(rows_lent)
+        return self._answer(owner, reply, claim, len(commits))
+
+    def _request(self, owner: Owner, rows: Sequence[Any], claim: Claim | None) -> tuple[Any, ...]:
+        return (
+            owner.node,
+            owner.child,
+            self._generation,
+            self._seen_token,
+            self._results.client.address.database,
+            self.client.address.database,
+            rows,
+            None if claim is None else self._wish(claim),
+        )
+
+    def _answer(self, owner: Owner, reply: Any, claim: Claim | None, commits: int = 0) -> Exchange:
+        refused, next_due_ms, revoked, first_token, alike, raws = reply
+        leases = self._lent(first_token, alike, raws)
         if revoked:
             marked = {token: task_id.decode() for token, task_id in revoked}
             leases = [replace(one, revoked=marked.get(one.token) == one.message.id is not None) for one in leases]
         reconnected = claim is not None and self._breaks != self.client.breaks
         if reconnected:
             self._breaks = self.client.breaks
+        if self._gave_up == owner:
+            reconnected, self._gave_up = True, None
         if leases:
             self._parked = ()
         elif claim is not None and claim.park:
             self._parked = claim.queues
         return Exchange(
-            tuple(bool(done) for done in applied),
+            _applied(commits, refused),
             tuple(leases),
             None if next_due_ms < 0 else next_due_ms / 1000,
             reconnected=reconnected,
@@ -146,38 +156,68 @@ class RedisBroker:
         bell = self._bell_name() if claim.park or self._parked else ""
         return queues, claim.limit, _MOST_CLAIMED_BYTES, bell, claim.park
 
-    def _commit(self, commit: Commit, blobs: list[bytes]) -> tuple[Any, ...]:
-        past = None
-        match commit.settle:
-            case Ack():
-                settle: tuple[Any, ...] = (0, None, None)
-            case Requeue(delay_s, counted, told):
-                settle = (1, math.ceil(delay_s * 1000), counted)
-                past = None if told is None else told.encode()
-            case Bury(reason, detail):
-                settle = (2, _writable(reason), _writable(detail))
-            case Keep(begun):
-                settle = (3, begun, None)
-        following = [_row(item, blobs) for item in commit.messages]
-        return commit.token, *settle, self._document(commit.record, blobs), following, past
-
-    def _document(self, record: Record | None, blobs: list[bytes]) -> tuple[str, int, int] | None:
-        if record is None:
-            return None
-        return self._results.key(record.task_id), _number(record.body, blobs), ttl_ms(record)
-
     def held(self, owner: Owner) -> list[Lease]:
         return self._leases(self.client.script("held", owner.node, owner.child, self._generation))
 
     def _leases(self, rows: Sequence[Any]) -> list[Lease]:
-        leases = [_lease(row) for row in rows]
-        self._seen_token = max([self._seen_token, *(lease.token for lease in leases)])
+        """Leases of which each may differ from the others."""
+        return [lease for token, *tail_and_past, raw in rows for lease in self._lent(token, [1, *tail_and_past], [raw])]
+
+    def _lent(self, token: int, alike: Sequence[Any], raws: Sequence[bytes]) -> list[Lease]:
+        """Leases whose tokens follow each other, told in runs: how many, with which tail, and with which past."""
+        decode, leases, begin = messages.decode, [], 0
+        for count, tail, told in zip(alike[::3], alike[1::3], alike[2::3], strict=True):
+            tokens, past = range(token + begin, token + begin + count), Past.decode(told)
+            queue, deliveries, begun, previous = self._remembered.note(tokens, tail.decode())
+            leases += [
+                Lease(token, queue, decode(raw), deliveries, begun, previous, past)
+                for token, raw in zip(tokens, raws[begin : begin + count], strict=True)
+            ]
+            begin += count
+        self._seen_token = max(self._seen_token, token + len(raws) - 1)
         return leases
 
     # ── wait and wake ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def wait(self, timeout_s: float) -> None:
-        self._claim_bell().wait(timeout_s, self._anything_there if self._parked else None)
+        bell = self._claim_bell()
+        if self._parked:
+            bell.wait(timeout_s, self._anything_there)
+        else:
+            bell.wait_for_wake(timeout_s)  # nobody rings
+
+    lets_claims_stand = True
+
+    def stand(self, owner: Owner, claim: Claim, within_s: float) -> Exchange | None:
+        command, _ = evaluation(
+            "exchange", self.client.keys, self.client.address.key_prefix, self._request(owner, (), claim), ()
+        )
+        self._standing = owner
+        try:
+            reply = self._claim_bell().stand(command, within_s, self._ring_if_anything_there)
+        except BaseException:
+            self._generation += 1
+            self._standing, self._gave_up = None, owner
+            raise
+        if reply is None:
+            return None
+        self._standing = None
+        if isinstance(reply, hiredis.ReplyError):
+            # It was not carried out: the server has forgotten its scripts, say. The usual way will show.
+            return Exchange(reconnected=True)
+        return self._answer(owner, reply, claim)
+
+    def _give_up_standing_claim(self, owner: Owner) -> None:
+        """Before anything else is claimed: what it would take from now on is refused, what it has taken is `held`."""
+        if self._standing == owner:
+            self._claim_bell().give_up_claim()
+            self._generation += 1
+            self._standing, self._gave_up = None, owner
+
+    def _ring_if_anything_there(self) -> bool:
+        if self._anything_there():
+            self.client.call("LPUSH", self._claim_bell().key, "1")
+        return False
 
     def _anything_there(self) -> bool:
         return bool(self.client.script("glance", self._parked))
@@ -277,8 +317,8 @@ class RedisBroker:
         return _letter(rows[0]) if rows else None
 
     def exhume(self, letter_id: int, outgoing: Outgoing) -> bool:
-        blobs: list[bytes] = []
-        return bool(self.client.script("letters", "exhume", letter_id, _row(outgoing, blobs), blobs=blobs))
+        blobs: Blobs = []
+        return bool(self.client.script("letters", "exhume", letter_id, row(outgoing, blobs), blobs=blobs))
 
     def drop_dead(self, letter_ids: Collection[int]) -> int:
         return int(self.client.script("letters", "drop", list(letter_ids)))
@@ -307,15 +347,15 @@ class RedisBroker:
         return waiting.search(self.client, task_ids)
 
     def withdraw(self, found: Sequence[tuple[Waiting, Record | None]]) -> list[bool]:
-        blobs: list[bytes] = []
-        rows = [(one, self._document(record, blobs)) for one, record in found]
+        blobs: Blobs = []
+        rows = [(one, document(record, self._results.before_id, blobs)) for one, record in found]
         return waiting.withdraw(self.client, rows, self._results.client.address.database, blobs)
 
     def delayed(self, queue: str | None = None, limit: int = 100) -> list[Waiting]:
         return waiting.delayed(self.client, queue, limit)
 
     def hasten(self, delayed: Sequence[tuple[Waiting, Outgoing]]) -> list[bool]:
-        return waiting.hasten(self.client, delayed, _encoded)
+        return waiting.hasten(self.client, delayed, encoded)
 
     def dead_trimmed(self) -> int:
         return int(self.client.script("letters", "trimmed"))
@@ -330,6 +370,9 @@ class RedisBroker:
             )
         return moved
 
+    def sizes(self) -> dict[str, int]:
+        return {"leases remembered": len(self._remembered), "idle connections": self.client.idle}
+
     def close(self) -> None:
         bell, self._bell = self._bell, None
         if bell is not None:
@@ -340,6 +383,7 @@ class RedisBroker:
     def _after_fork(self) -> None:
         self._hanging = threading.Lock()
         self._parked = ()
+        self._standing = self._gave_up = None
         bell, self._bell = self._bell, None
         if bell is not None:
             bell.close()
@@ -353,30 +397,10 @@ def _after_fork() -> None:
 os.register_at_fork(after_in_child=_after_fork)
 
 
-def _row(item: Outgoing, blobs: list[bytes]) -> tuple[str, int, int, int]:
-    """A message as scripts take it; its bytes go to the blobs."""
-    due_ms = -1 if item.due is None else math.ceil(item.due * 1000)
-    return item.queue, item.message.priority, _number(_encoded(item), blobs), due_ms
-
-
-def _encoded(item: Outgoing) -> bytes:
-    return messages.encode(item, {"delivery_tag": str(uuid.uuid4()), "timestamp": time.time()})
-
-
-def _number(blob: bytes, blobs: list[bytes]) -> int:
-    blobs.append(blob)
-    return FIRST_BLOB + len(blobs) - 1
-
-
-def _lease(row: Sequence[Any]) -> Lease:
-    token, queue, deliveries, begun, raw, past, *rest = row
-    previous = rest[0] if rest and rest[0] >= 0 else None
-    return Lease(token, queue.decode(), messages.decode(raw), deliveries, bool(begun), previous, Past.decode(past))
-
-
-def _writable(text: str) -> str:
-    """Half characters, as undecodable file names in a traceback have, are written as escapes."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+def _applied(count: int, refused: Sequence[int]) -> tuple[bool, ...]:
+    if not refused:
+        return (True,) * count
+    return tuple(number not in refused for number in range(1, count + 1))
 
 
 def _letter(row: Sequence[Any]) -> DeadLetter:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import threading
 import time
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from importlib.resources import files
+from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import hiredis
@@ -21,11 +20,18 @@ from celeriac.engines.redis.sentinel import connect
 from celeriac.engines.redis.urls import Address
 from celeriac.exceptions import OperationalError
 
+try:  # hashlib's own loads OpenSSL: a megabyte in each process, and 3 ms of every start
+    from _sha1 import sha1  # type: ignore[import-not-found]
+except ImportError:
+    from hashlib import sha1
+
 __all__ = ["FIRST_BLOB", "Client", "evaluation"]
 
 FIRST_BLOB = 3
 #: The server says that replicas were too slow up to a tenth of a second late, and its answer must still come in time.
 _ANSWER_S = 0.25
+
+_LUA = Path(__file__).parent / "lua"
 
 _pack = msgspec.msgpack.Encoder().encode
 _clients: weakref.WeakSet[Client] = weakref.WeakSet()
@@ -35,9 +41,8 @@ class _Scripts(dict[str, tuple[str, bytes]]):
     """Name -> (SHA1, source), read at first use."""
 
     def __missing__(self, name: str) -> tuple[str, bytes]:
-        folder = files(__package__) / "lua"
-        source = (folder / "common.lua").read_bytes() + b"\n" + (folder / f"{name}.lua").read_bytes()
-        self[name] = found = (hashlib.sha1(source, usedforsecurity=False).hexdigest(), source)
+        source = (_LUA / "common.lua").read_bytes() + b"\n" + (_LUA / f"{name}.lua").read_bytes()
+        self[name] = found = (sha1(source, usedforsecurity=False).hexdigest(), source)
         return found
 
 
@@ -45,7 +50,7 @@ _scripts = _Scripts()
 
 
 def evaluation(
-    name: str, keys: tuple[str, ...], key_prefix: str, request: tuple[Any, ...], blobs: Sequence[bytes]
+    name: str, keys: tuple[str, ...], key_prefix: str, request: tuple[Any, ...], blobs: Sequence[bytes | str]
 ) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     """The command that runs a script which the server knows, and the one for a server that does not."""
     sha, source = _scripts[name]
@@ -65,7 +70,10 @@ class Client:
 
     def _reset(self) -> None:
         self._idle: list[tuple[Connection, float]] = []
-        self._places = threading.BoundedSemaphore(self.address.max_connections)
+        #: A place for each connection that may be lent. (A semaphore is Python code, and costs ten times as much.)
+        self._places: SimpleQueue[None] = SimpleQueue()
+        for _ in range(self.address.max_connections):
+            self._places.put(None)
         #: Grows with `close`: what was lent before is not kept when it comes back.
         self._closed = 0
         #: Grows with every connection that ended without our closing it, or was too old to be trusted.
@@ -75,11 +83,13 @@ class Client:
     def connection(self) -> Iterator[Connection]:
         """A connection for some commands. One that failed is closed and not seen again."""
         places, closed = self._places, self._closed
-        if not places.acquire(timeout=self.address.timeout_s):
+        try:
+            places.get(timeout=self.address.timeout_s)
+        except Empty:
             raise OperationalError(
                 f"{self.address}: all {self.address.max_connections} connections of this process were busy for "
                 f"{self.address.timeout_s:g} s; raise max_connections"
-            )
+            ) from None
         try:
             connection = self._idle_one() or connect(self.address)
             try:
@@ -93,7 +103,7 @@ class Client:
             else:
                 connection.close()
         finally:
-            places.release()
+            places.put(None)
 
     def _idle_one(self) -> Connection | None:
         """One that still stands: the server may have closed it, or restarted, while it was idle.
@@ -117,6 +127,11 @@ class Client:
         for connection, _ in idle:
             connection.close()
 
+    @property
+    def idle(self) -> int:
+        """How many connections are kept for the next call."""
+        return len(self._idle)
+
     def call(self, *command: Any) -> Any:
         """One command."""
         with self.connection() as connection:
@@ -124,7 +139,7 @@ class Client:
             reply = self._here(connection.receive())
         return check(self.address, reply, command[1] if len(command) > 1 else "")
 
-    def script(self, name: str, *request: Any, blobs: Sequence[bytes] = (), confirmed: bool = False) -> Any:
+    def script(self, name: str, *request: Any, blobs: Sequence[bytes | str] = (), confirmed: bool = False) -> Any:
         """Run a script of the `lua` folder with a packed request, in which the nth blob stands as `FIRST_BLOB` + n.
 
         With `confirmed` it also waits until `publish_replicas` replicas have what the script wrote; raises
@@ -135,15 +150,48 @@ class Client:
             reach("redis-sending")
             connection.send(*by_hash)
             reach("redis-sent")
-            reply = connection.receive()
-            if isinstance(reply, hiredis.ReplyError) and str(reply).startswith("NOSCRIPT"):
-                connection.send(*whole)
-                reply = connection.receive()
-            self._here(reply)
-            if confirmed and self.address.publish_replicas and not isinstance(reply, hiredis.ReplyError):
-                self._wait_for_replicas(connection)
-            reach("redis-answered")
+            reply = self._answer(connection, whole, confirmed)
         return check(self.address, reply)
+
+    def scripts(
+        self, name: str, requests: Iterable[tuple[tuple[Any, ...], Sequence[bytes]]], *, confirmed: bool = False
+    ) -> Iterator[Any]:
+        """Run a script once for each request and its blobs, over one connection, and yield the answers.
+
+        The next request is written while the server is at the one before, and sent when that is answered.
+        """
+        with self.connection() as connection:
+            under_way: tuple[Any, ...] | None = None
+            reply: Any = None
+            for request, blobs in requests:
+                by_hash, whole = evaluation(name, self.keys, self.address.key_prefix, request, blobs)
+                packed = hiredis.pack_command(by_hash)
+                if under_way is not None:
+                    reply = self._answer(connection, under_way, confirmed)
+                    if isinstance(reply, hiredis.ReplyError):
+                        break
+                    yield reply
+                reach("redis-sending")
+                connection.send_packed(packed)
+                reach("redis-sent")
+                under_way = whole
+            else:
+                if under_way is not None:
+                    reply = self._answer(connection, under_way, confirmed)
+        if under_way is not None:
+            yield check(self.address, reply)
+
+    def _answer(self, connection: Connection, whole: tuple[Any, ...], confirmed: bool) -> Any:
+        """The answer to a script that was sent by its hash, and is sent again whole to a server that does not know it."""
+        reply = connection.receive()
+        if isinstance(reply, hiredis.ReplyError) and str(reply).startswith("NOSCRIPT"):
+            connection.send(*whole)
+            reply = connection.receive()
+        self._here(reply)
+        if confirmed and self.address.publish_replicas and not isinstance(reply, hiredis.ReplyError):
+            self._wait_for_replicas(connection)
+        reach("redis-answered")
+        return reply
 
     def _here(self, reply: Any) -> Any:
         """The reply, unless it says that what we are connected to is not (or no more) what we look for."""

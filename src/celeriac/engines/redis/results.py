@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager
 
 from celeriac.engines.base import Record
 from celeriac.engines.redis.client import FIRST_BLOB, Client
-from celeriac.engines.redis.subscriber import Subscriber
+from celeriac.engines.redis.requests import ttl_ms
+from celeriac.engines.redis.subscriber import Follower, Subscriber
 
-__all__ = ["META", "RedisResults", "key_prefix", "ttl_ms"]
+__all__ = ["META", "RedisResults", "key_prefix"]
 
 META = "celery-task-meta-"
 
@@ -20,6 +21,8 @@ class RedisResults:
     def __init__(self, client: Client) -> None:
         self.client = client
         self._prefix = key_prefix(client.address.key_prefix)
+        #: What stands before a task's id in the key of its document.
+        self.before_id = f"{self._prefix}{META}"
         self._subscriber = Subscriber(client.address)
 
     def describe(self) -> str:
@@ -27,7 +30,7 @@ class RedisResults:
 
     def key(self, task_id: str) -> str:
         """Where a task's document lies; also its channel."""
-        return f"{self._prefix}{META}{task_id}"
+        return self.before_id + task_id
 
     def _fence_key(self, task_id: str) -> str:
         return f"{self._prefix}celeriac:fence:{task_id}"
@@ -47,14 +50,11 @@ class RedisResults:
         documents = self.client.call("MGET", *map(self.key, ids))
         return {task_id: body for task_id, body in zip(ids, documents, strict=True) if body is not None}
 
-    @contextmanager
-    def watch(self, task_id: str, notify: Callable[[], None]) -> Iterator[None]:
-        channel = self.key(task_id)
-        self._subscriber.add(channel, notify)
-        try:
-            yield
-        finally:
-            self._subscriber.remove(channel, notify)
+    def watch(self, task_id: str, notify: Callable[[], None]) -> AbstractContextManager[None]:
+        return self._subscriber.watch(self.key(task_id), notify)
+
+    def follow(self, task_id: str) -> AbstractContextManager[Follower]:
+        return self._subscriber.follow(self.key(task_id))
 
     def forget(self, task_ids: Collection[str]) -> None:
         if task_ids:
@@ -63,14 +63,12 @@ class RedisResults:
     def discard(self, task_id: str, body: bytes) -> None:
         self.client.script("discard", self.key(task_id), self._fence_key(task_id), FIRST_BLOB, blobs=[body])
 
+    def sizes(self) -> dict[str, int]:
+        return {"results waited for": len(self._subscriber)}
+
     def close(self) -> None:
         self._subscriber.close()
         self.client.close()
-
-
-def ttl_ms(record: Record) -> int:
-    """The time to live as scripts take it."""
-    return -1 if record.ttl_s is None else max(1, int(record.ttl_s * 1000))
 
 
 def key_prefix(prefix: str) -> str:

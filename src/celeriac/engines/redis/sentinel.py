@@ -8,9 +8,9 @@ and the old one refuses us (READONLY) or cuts us off as soon as the sentinels ha
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 
 import hiredis
+from msgspec.structs import replace
 
 from celeriac.engines.redis.connection import Connection
 from celeriac.engines.redis.urls import Address, Sentinels

@@ -7,9 +7,10 @@ User, password and database are those of the Redis servers; what the sentinels t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 from urllib.parse import SplitResult, urlunsplit
+
+from msgspec.structs import replace
 
 from celeriac.engines.redis import urls
 from celeriac.engines.redis.urls import Address, Sentinels

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+
+import msgspec
 
 from celeriac.exceptions import ConfigError
 
@@ -40,9 +41,10 @@ _WITHOUT_EFFECT = frozenset(
     | {"max_retries", "interval_start", "interval_step", "interval_max", "retry_policy"}
 )
 
+_SECRET = frozenset({"username", "password", "tls"})
 
-@dataclass(frozen=True, slots=True)
-class Sentinels:
+
+class Sentinels(msgspec.Struct, frozen=True):
     """Who knows where the master is, and the name by which they know it."""
 
     master_name: str
@@ -51,17 +53,16 @@ class Sentinels:
     least_others: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(msgspec.Struct, frozen=True):
     """Where a server is and how to talk to it. Its text shows no secrets."""
 
     host: str = "localhost"
     port: int = 6379
     path: str | None = None
     database: int = 0
-    username: str | None = field(default=None, repr=False)
-    password: str | None = field(default=None, repr=False)
-    tls: Mapping[str, str] | None = field(default=None, repr=False)
+    username: str | None = None
+    password: str | None = None
+    tls: Mapping[str, str] | None = None
     key_prefix: str = ""
     timeout_s: float = 4.0
     connect_timeout_s: float = 4.0
@@ -75,6 +76,10 @@ class Address:
     publish_replicas: int = 0
     #: They are asked where the server is; host and port then mean nothing.
     sentinels: Sentinels | None = None
+
+    def __repr__(self) -> str:
+        shown = (f"{name}={getattr(self, name)!r}" for name in self.__struct_fields__ if name not in _SECRET)
+        return f"{type(self).__name__}({', '.join(shown)})"
 
     def __str__(self) -> str:
         user = f"{self.username or ''}{':********' if self.password else ''}@" if self.username or self.password else ""

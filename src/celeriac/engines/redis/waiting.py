@@ -8,7 +8,8 @@ from typing import Any
 
 from celeriac import messages
 from celeriac.engines.base import Revocation, Revoked, RevokedLease, Waiting
-from celeriac.engines.redis.client import FIRST_BLOB, Client
+from celeriac.engines.redis.client import Client
+from celeriac.engines.redis.requests import Blobs, number
 from celeriac.messages import Outgoing
 
 __all__ = ["delayed", "hasten", "held", "revocations", "revoke", "search", "withdraw"]
@@ -79,9 +80,9 @@ def _delayed(queue: str, member: bytes, due_ms: bytes) -> Waiting:
     return Waiting(queue, messages.decode(raw), raw, float(due_ms) / 1000, int(member[:1]))
 
 
-def withdraw(client: Client, found: Sequence[tuple[Waiting, Any]], results_db: int, blobs: list[bytes]) -> list[bool]:
+def withdraw(client: Client, found: Sequence[tuple[Waiting, Any]], results_db: int, blobs: Blobs) -> list[bool]:
     """Take messages out and store documents (as exchange.lua takes them)."""
-    rows = [(one.queue, one.place, _number(one.raw, blobs), one.due is not None, document) for one, document in found]
+    rows = [(one.queue, one.place, number(one.raw, blobs), one.due is not None, document) for one, document in found]
     done = client.script("waiting", "withdraw", rows, results_db, client.address.database, blobs=blobs)
     return [bool(number) for number in done]
 
@@ -90,13 +91,6 @@ def hasten(
     client: Client, found: Sequence[tuple[Waiting, Outgoing]], encode: Callable[[Outgoing], bytes]
 ) -> list[bool]:
     """Make delayed messages ready, at the head of their queues."""
-    blobs: list[bytes] = []
-    rows = [
-        (one.queue, one.place, _number(one.raw, blobs), _number(encode(outgoing), blobs)) for one, outgoing in found
-    ]
+    blobs: Blobs = []
+    rows = [(one.queue, one.place, number(one.raw, blobs), number(encode(outgoing), blobs)) for one, outgoing in found]
     return [bool(number) for number in client.script("waiting", "hasten", rows, blobs=blobs)]
-
-
-def _number(blob: bytes, blobs: list[bytes]) -> int:
-    blobs.append(blob)
-    return FIRST_BLOB + len(blobs) - 1

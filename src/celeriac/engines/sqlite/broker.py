@@ -11,19 +11,17 @@ import sqlite3
 import threading
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from celeriac import messages
 from celeriac.engines.base import (
-    Ack,
-    Bury,
     Claim,
     Commit,
     DeadLetter,
     Exchange,
-    Keep,
     Lease,
     Node,
     NodeState,
@@ -31,18 +29,20 @@ from celeriac.engines.base import (
     QueueState,
     Receipt,
     Record,
-    Requeue,
     ResultStore,
     Revocation,
     Revoked,
     Waiting,
 )
 from celeriac.engines.sqlite import claiming, letters, looking, results, revoking, waiting
+from celeriac.engines.sqlite.adding import add, prepared
+from celeriac.engines.sqlite.claiming import Taken
 from celeriac.engines.sqlite.database import Database
 from celeriac.engines.sqlite.doorbell import Doorbell, ring, sweep
 from celeriac.engines.sqlite.liveness import NodeLocks
 from celeriac.engines.sqlite.logwatch import LogWatch
 from celeriac.engines.sqlite.queries import statements
+from celeriac.engines.sqlite.settling import Settlement
 from celeriac.exceptions import BrokerError, OperationalError
 from celeriac.messages import Malformed, Message, Outgoing
 from celeriac.past import Past
@@ -51,12 +51,13 @@ __all__ = ["SQLiteBroker"]
 
 _PUBLISH = statements("publish")
 _CLAIM = statements("claim")
-_SETTLE = statements("settle")
 _RECOVER = statements("recover")
 _INSPECT = statements("inspect")
 
 #: Bounds on what one transaction does, so that other writers wait milliseconds and not seconds.
 _MOST_EXPIRED = 1000
+#: How long a renewal may go on deleting what has expired; other writers have half of that time.
+_LONGEST_EXPIRING_S = 1.0
 _RECEIPT_MEMORY_S = 86_400.0
 
 
@@ -93,112 +94,70 @@ class SQLiteBroker:
     # ── publish ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def publish(self, outgoing: Sequence[Outgoing], receipt: Receipt) -> None:
-        with self.database.write() as connection:
-            row = connection.execute(_PUBLISH["receipt"], (receipt.producer,)).fetchone()
-            if row is not None and row[0] >= receipt.number:
-                return
-            connection.execute(_PUBLISH["remember"], (receipt.producer, receipt.number, time.time()))
-            bells = self._waiting(connection, self._insert(connection, outgoing))
+        rows = prepared(outgoing)
+        bells: list[str] = []
+        # Others may see the messages before they are on the disk: nobody has been told yet that they are published, and
+        # what anybody makes of them is synced after them.
+        with self.database.write(durable=False) as connection:
+            remember = (receipt.producer, receipt.number, time.time())
+            if connection.execute(_PUBLISH["remember"], remember).rowcount:
+                came: dict[str, int] = {}
+                add(connection, rows, came)
+                bells = self._waiting(connection, came)
         self._ring(bells)
+        self.database.sync()
 
-    def _insert(self, connection: sqlite3.Connection, outgoing: Iterable[Outgoing]) -> Counter[str]:
-        """Add messages; returns how many came to each queue, delayed ones included (their waiters must look again)."""
-        now = time.time()
-        came: Counter[str] = Counter()
-        for item in outgoing:
-            message_id = connection.execute(_PUBLISH["message"], (messages.encode(item),)).lastrowid
-            priority = item.message.priority
-            if item.due is not None and item.due > now:
-                connection.execute(_PUBLISH["delayed"], (item.due, message_id, item.queue, priority, 0, 0, now))
-            else:
-                connection.execute(_PUBLISH["ready"], (item.queue, priority, message_id, 0, 0, now))
-            came[item.queue] += 1
-        return came
+    def publish_each(self, batches: Iterable[tuple[Sequence[Outgoing], Receipt]]) -> Iterator[None]:
+        for outgoing, receipt in batches:
+            self.publish(outgoing, receipt)
+            yield
 
     # ── claim and settle ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def exchange(self, owner: Owner, commits: Sequence[Commit], claim: Claim | None = None) -> Exchange:
+        settlement = Settlement(owner, commits)
+        came: dict[str, int] = {}
+        taken: list[Taken] = []
+        next_due_s = None
         # A claim need not outlive a power cut (its worker does not either), so only commits wait for the disk.
         with self.database.write(durable=bool(commits)) as connection:
-            came: Counter[str] = Counter()
-            applied = tuple(self._apply(connection, owner, commit, came) for commit in commits)
-            documents = [
-                commit.record.task_id
-                for commit, done in zip(commits, applied, strict=True)
-                if done and commit.record is not None
-            ]
-            watching = results.watchers(connection, documents)
-            leases, next_due_s = self._claim(connection, owner, claim, came) if claim is not None else ((), None)
+            applied = settlement.apply(connection, came)
+            watching = results.watchers(connection, [record.task_id for record in settlement.records])
+            if claim is not None:
+                taken, next_due_s = self._claim(connection, owner, claim, came)
             bells = self._waiting(connection, came)
-        if leases:
+        if taken:
             self._parked = None
         self._ring(bells)
         results.ring_watchers(self.database, watching)
-        return Exchange(applied, leases, next_due_s)
-
-    def _apply(self, connection: sqlite3.Connection, owner: Owner, commit: Commit, came: Counter[str]) -> bool:
-        row = connection.execute(_SETTLE["lease"], (commit.token, owner.node, owner.child)).fetchone()
-        if row is None:
-            return False
-        message_id, queue, priority, deliveries, begun, published = row
-        match commit.settle:
-            case Keep(begun=True):
-                connection.execute(_SETTLE["begin"], (commit.token,))
-            case Keep():
-                pass
-            case Ack():
-                connection.execute(_SETTLE["end_lease"], (commit.token,))
-                connection.execute(_SETTLE["delete_message"], (message_id,))
-            case Requeue(delay_s, counted, past):
-                connection.execute(_SETTLE["end_lease"], (commit.token,))
-                if past is not None:
-                    connection.execute(_SETTLE["tell"], (message_id, past.encode()))
-                so_far = deliveries if counted else deliveries - 1
-                if delay_s > 0:
-                    due = time.time() + delay_s
-                    connection.execute(
-                        _PUBLISH["delayed"], (due, message_id, queue, priority, so_far, begun, published)
-                    )
-                else:
-                    connection.execute(_PUBLISH["ready"], (queue, priority, message_id, so_far, begun, published))
-                came[queue] += 1
-            case Bury(reason, detail):
-                connection.execute(_SETTLE["end_lease"], (commit.token,))
-                (raw,) = connection.execute(_CLAIM["raw"], (message_id,)).fetchone()
-                letters.bury(connection, queue, raw, reason, detail, deliveries)
-                connection.execute(_SETTLE["delete_message"], (message_id,))
-        if commit.record is not None:
-            results.store_records(connection, [commit.record])
-        came.update(self._insert(connection, commit.messages))
-        return True
+        return Exchange(applied, tuple(one.lease() for one in taken), next_due_s)
 
     def _claim(
-        self, connection: sqlite3.Connection, owner: Owner, claim: Claim, came: Counter[str]
-    ) -> tuple[tuple[Lease, ...], float | None]:
+        self, connection: sqlite3.Connection, owner: Owner, claim: Claim, came: dict[str, int]
+    ) -> tuple[list[Taken], float | None]:
         if connection.execute(_CLAIM["registered"], (owner.node,)).fetchone() is None:
-            return (), None
+            return [], None
         now = time.time()
         claiming.promote(connection, now)
         paused = {queue for (queue,) in connection.execute(_CLAIM["paused"])}
         queues = [queue for queue in claim.queues if queue not in paused]
-        leases = tuple(claiming.take(connection, owner, queues, claim.limit))
-        if not leases and claim.park:
+        taken = claiming.take(connection, owner, queues, claim.limit)
+        if not taken and claim.park:
             self._parked = self._claim_bell().address
             # Also on paused queues: whoever resumes one wakes who waits for it.
             for queue in claim.queues:
                 connection.execute(_CLAIM["park"], (queue, self._parked))
-        elif leases:
+        elif taken:
             if self._parked is not None:
                 # Busy from now on: the next publisher must wake someone else.
                 connection.execute(_CLAIM["unpark"], (self._parked,))
             # We may have been woken for a message and taken another one. If anything is left, the next waiter is woken
             # in our place, and so on.
-            for queue in queues:
-                if connection.execute(_CLAIM["next"], (queue, 1)).fetchone() is not None:
-                    came[queue] += 1
-        dues = [connection.execute(_CLAIM["next_due"], (queue,)).fetchone()[0] for queue in queues]
-        next_due = min((due for due in dues if due is not None), default=None)
-        return leases, None if next_due is None else max(0.0, next_due - now)
+            left = {queue for (queue,) in connection.execute(_CLAIM["waited_for"])}
+            for queue in left.intersection(queues):
+                came[queue] = came.get(queue, 0) + 1
+        (next_due,) = connection.execute(_CLAIM["next_due"], (json.dumps(queues),)).fetchone()
+        return taken, None if next_due is None else max(0.0, next_due - now)
 
     def held(self, owner: Owner) -> list[Lease]:
         with self.database.read() as connection:
@@ -209,6 +168,11 @@ class SQLiteBroker:
 
     def wait(self, timeout_s: float) -> None:
         self._claim_bell().wait(timeout_s)
+
+    lets_claims_stand = False  # claims are cheap here
+
+    def stand(self, owner: Owner, claim: Claim, within_s: float) -> Exchange | None:
+        raise NotImplementedError
 
     def wake(self) -> None:
         try:
@@ -226,7 +190,7 @@ class SQLiteBroker:
                     raise OperationalError(f"{self.describe()}: no pipe can be made to be woken by: {error}") from error
             return self._bell
 
-    def _waiting(self, connection: sqlite3.Connection, came: Counter[str]) -> list[str]:
+    def _waiting(self, connection: sqlite3.Connection, came: Mapping[str, int]) -> list[str]:
         """Take as many waiters off the list as there is work for, so that the next publisher wakes others."""
         chosen: list[str] = []
         for queue, count in came.items():
@@ -244,7 +208,7 @@ class SQLiteBroker:
         # Some waiter had died. Its message must not wait for the next poll while others sleep: ring whoever is left.
         with self.database.write(durable=False) as connection:
             ready = {queue: count for queue, count, _ in connection.execute(_INSPECT["ready"])}
-            others = self._waiting(connection, Counter(ready))
+            others = self._waiting(connection, ready)
         for bell in others:
             ring(folder, bell)
 
@@ -264,14 +228,23 @@ class SQLiteBroker:
         with self.database.write(durable=False) as connection:
             known = connection.execute(_RECOVER["renew"], (now, node_id)).rowcount > 0
             connection.execute(_PUBLISH["forget_producers"], (now - _RECEIPT_MEMORY_S,))
-            results.expire(connection, _MOST_EXPIRED)
-            revoking.expire(connection)
         with self._lock_errors():
             self._locks.keep(node_id)
+        self._expire()
         self._locks.sweep()
         sweep(self.database.side_folder("bells"))
         self._log_watch.look()
         return known
+
+    def _expire(self) -> None:
+        """Delete what has expired, some at a time: as fast as it can expire, or the file would grow for ever."""
+        end = time.monotonic() + _LONGEST_EXPIRING_S
+        while (began := time.monotonic()) < end:
+            with self.database.write(durable=False) as connection:
+                gone = results.expire(connection, _MOST_EXPIRED), revoking.expire(connection, _MOST_EXPIRED)
+            if max(gone) < _MOST_EXPIRED:
+                return
+            time.sleep(min(0.05, time.monotonic() - began))
 
     @contextmanager
     def _lock_errors(self) -> Iterator[None]:
@@ -364,14 +337,19 @@ class SQLiteBroker:
         with self.database.write() as connection:
             connection.execute(_INSPECT["resume"], (queue,))
             (waiting,) = connection.execute(_INSPECT["ready_in"], (queue,)).fetchone()
-            bells = self._waiting(connection, Counter({queue: waiting}))
+            bells = self._waiting(connection, {queue: waiting})
         self._ring(bells)
 
     def purge(self, queue: str) -> int:
-        with self.database.write() as connection:
-            connection.execute(_INSPECT["purge_messages"], (queue, queue))
-            ready = connection.execute(_INSPECT["purge_ready"], (queue,)).rowcount
-            return ready + connection.execute(_INSPECT["purge_delayed"], (queue,)).rowcount
+        with self.database.read() as connection:
+            (last_id,) = connection.execute(_PUBLISH["last_id"]).fetchone()
+        purged, count = 0, -1
+        while count != 0:  # what comes meanwhile stays, or this might never end
+            with self.database.write(durable=False) as connection:
+                count = waiting.purge(connection, queue, last_id)
+            purged += count
+        self.database.sync()
+        return purged
 
     def dead(self, queue: str | None = None, limit: int = 100, after: DeadLetter | None = None) -> list[DeadLetter]:
         with self.database.read() as connection:
@@ -382,10 +360,13 @@ class SQLiteBroker:
             return letters.find(connection, letter_id)
 
     def exhume(self, letter_id: int, outgoing: Outgoing) -> bool:
+        rows = prepared([outgoing])
         with self.database.write() as connection:
             if letters.drop(connection, [letter_id]) == 0:
                 return False
-            bells = self._waiting(connection, self._insert(connection, [outgoing]))
+            came: dict[str, int] = {}
+            add(connection, rows, came)
+            bells = self._waiting(connection, came)
         self._ring(bells)
         return True
 
@@ -452,6 +433,9 @@ class SQLiteBroker:
         raise BrokerError(
             f"{self.describe()} is celeriac's alone: Celery cannot read it, so there is nothing to hand back"
         )
+
+    def sizes(self) -> dict[str, int]:
+        return {}
 
     def close(self) -> None:
         bell, self._bell = self._bell, None

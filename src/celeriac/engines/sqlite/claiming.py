@@ -5,8 +5,8 @@ from __future__ import annotations
 import heapq
 import itertools
 import sqlite3
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from celeriac import messages
 from celeriac.crashpoints import reach
@@ -15,7 +15,7 @@ from celeriac.engines.sqlite import revoking
 from celeriac.engines.sqlite.queries import statements
 from celeriac.past import NO_PAST, Past
 
-__all__ = ["promote", "reserve_tokens", "take"]
+__all__ = ["Taken", "promote", "reserve_tokens", "take"]
 
 _PUBLISH = statements("publish")
 _CLAIM = statements("claim")
@@ -23,6 +23,27 @@ _CLAIM = statements("claim")
 #: Bounds on what one transaction does, so that other writers wait milliseconds and not seconds.
 _MOST_PROMOTED = 500
 _MOST_CLAIMED_BYTES = 8_000_000
+_FEW = 4
+
+#: Priority, id, queue, deliveries, whether begun, when published.
+_Ready = tuple[int, int, str, int, int, float]
+
+
+class Taken(NamedTuple):
+    """A lease whose message nobody has read yet: that is done after the transaction."""
+
+    token: int
+    queue: str
+    raw: bytes
+    deliveries: int
+    begun: bool
+    past: Past
+    revoked: bool = False
+
+    def lease(self) -> Lease:
+        """With the message read."""
+        message = messages.decode(self.raw)
+        return Lease(self.token, self.queue, message, self.deliveries, self.begun, None, self.past, self.revoked)
 
 
 def promote(connection: sqlite3.Connection, now: float) -> None:
@@ -35,33 +56,64 @@ def promote(connection: sqlite3.Connection, now: float) -> None:
         reach("sqlite-promoted")
 
 
-def take(connection: sqlite3.Connection, owner: Owner, queues: Sequence[str], limit: int) -> list[Lease]:
+def take(connection: sqlite3.Connection, owner: Owner, queues: Sequence[str], limit: int) -> list[Taken]:
     """Lend the next messages: lowest priority number first, then oldest, over all queues."""
-    heads = [
-        [(priority, message_id, queue, *rest) for priority, message_id, *rest in rows]
-        for queue in queues
-        if (rows := connection.execute(_CLAIM["next"], (queue, limit)).fetchall())
-    ]
-    if not heads:
+    # Of each queue no more is read than its share, at first: else a claim would read a whole batch of every queue.
+    share = max(_FEW, limit // max(1, len(queues)))
+    heads = heapq.merge(*(_head(connection, queue, min(limit, share)) for queue in queues))
+    chosen = list(_without_suspects(itertools.islice(heads, limit)))
+    if not chosen:
         return []
-    chosen = list(_without_suspects(itertools.islice(heapq.merge(*heads), limit)))
-    token = reserve_tokens(connection, len(chosen))
+    raws = _first_raws(connection, [message_id for _, message_id, *_ in chosen])
+    del chosen[len(raws) :]
+    first = reserve_tokens(connection, len(chosen))
+    connection.executemany(
+        _CLAIM["take"], [(queue, priority, message_id) for priority, message_id, queue, *_ in chosen]
+    )
+    connection.executemany(
+        _CLAIM["lend"],
+        [
+            (token, message_id, queue, priority, deliveries + 1, begun, published, owner.node, owner.child)
+            for token, (priority, message_id, queue, deliveries, begun, published) in enumerate(chosen, first)
+        ],
+    )
     (any_past,) = connection.execute(_CLAIM["any_past"]).fetchone()
-    leases: list[Lease] = []
+    taken = [
+        Taken(token, queue, raw, deliveries + 1, bool(begun), _past(connection, message_id) if any_past else NO_PAST)
+        for token, raw, (_, message_id, queue, deliveries, begun, _) in zip(
+            itertools.count(first), raws, chosen, strict=False
+        )
+    ]
+    if not revoking.any_marks(connection):
+        return taken
+    task_ids = [messages.decode(one.raw).id for one in taken]
+    marked = revoking.among(connection, task_ids)
+    return [one._replace(revoked=task_id in marked) for one, task_id in zip(taken, task_ids, strict=True)]
+
+
+def _first_raws(connection: sqlite3.Connection, message_ids: list[int]) -> list[bytes]:
+    """The bytes of as many of the messages, from the first on, as may be lent at once."""
+    raws: list[bytes] = []
     size = 0
-    for priority, message_id, queue, deliveries, begun, published in chosen:
-        (raw,) = connection.execute(_CLAIM["raw"], (message_id,)).fetchone()
+    for (raw,) in connection.execute(_CLAIM["raws"], (str(message_ids),)):
         size += len(raw)
-        if leases and size > _MOST_CLAIMED_BYTES:
+        if raws and size > _MOST_CLAIMED_BYTES:
             break
-        connection.execute(_CLAIM["take"], (queue, priority, message_id))
-        row = (token, message_id, queue, priority, deliveries + 1, begun, published, owner.node, owner.child)
-        connection.execute(_CLAIM["lend"], row)
-        past = _past(connection, message_id) if any_past else NO_PAST
-        leases.append(Lease(token, queue, messages.decode(raw), deliveries + 1, bool(begun), None, past))
-        token += 1
-    revoked = revoking.among(connection, [lease.message.id for lease in leases])
-    return [replace(lease, revoked=True) if lease.message.id in revoked else lease for lease in leases]
+        raws.append(raw)
+    return raws
+
+
+def _head(connection: sqlite3.Connection, queue: str, together: int) -> Iterator[_Ready]:
+    """The messages of a queue in their order: so many are read, and twice as many whenever more are wanted."""
+    rows = connection.execute(_CLAIM["next"], (queue, together)).fetchall()
+    while rows:
+        for priority, message_id, *rest in rows:
+            yield priority, message_id, queue, *rest
+        if len(rows) < together:
+            return
+        together *= 2
+        priority, message_id, *_ = rows[-1]
+        rows = connection.execute(_CLAIM["next_after"], (queue, priority, message_id, together)).fetchall()
 
 
 def _past(connection: sqlite3.Connection, message_id: int) -> Past:
@@ -77,8 +129,8 @@ def reserve_tokens(connection: sqlite3.Connection, count: int) -> int:
 
 
 def _without_suspects(
-    chosen: Iterable[tuple[int, int, str, int, int, float]],
-) -> Iterable[tuple[int, int, str, int, int, float]]:
+    chosen: Iterable[_Ready],
+) -> Iterable[_Ready]:
     """A message whose run ended in a crash is lent alone, so that it takes no innocent one along."""
     for position, row in enumerate(chosen):
         suspect = row[3] > 0

@@ -1,8 +1,8 @@
 """One process's connection to the store: transactions with a deadline, errors in words, safe across fork.
 
-A process has one connection, used by its threads in turn. Writers of different processes meet in `BEGIN IMMEDIATE`; who
-finds it taken tries again every half millisecond instead of leaving it to SQLite's busy handler, whose growing sleeps let
-single writers starve (ARCHITECTURE.md has the figures).
+A process has one connection, used by its threads in turn. Writers of different processes take turns (turnstile.py). Who
+finds the store taken all the same, by a program that knows of no turns, tries again every half millisecond instead of
+leaving it to SQLite's busy handler, whose growing sleeps let single writers starve (ARCHITECTURE.md has the figures).
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from typing import TypeVar
 from celeriac.crashpoints import reach
 from celeriac.engines.sqlite import schema
 from celeriac.engines.sqlite.location import HOME_FOLDER, Location, is_mount_point, network_file_system
+from celeriac.engines.sqlite.log import Log
+from celeriac.engines.sqlite.turnstile import Turnstile
 from celeriac.exceptions import BrokerError, ConfigError, OperationalError
 
 __all__ = ["USUAL_LOG_BYTES", "Database"]
@@ -57,6 +59,10 @@ class Database:
         self._mutex = threading.Lock()
         self._connection: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
+        self._synchronous = ""
+        self._log: Log | None = None
+        self._unsynced = False
+        self._turnstile: Turnstile | None = None
         self._version = 0
         self._owner_pid = os.getpid()
         self._scratch: Path | None = None
@@ -86,14 +92,16 @@ class Database:
     def write(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
         """A write transaction: committed at the end, rolled back by an exception.
 
-        `durable` waits for the disk, so that the change outlives a power cut; without it a power cut may undo the change,
-        but neither a crash of this process nor of any other can.
+        `durable` waits for the disk before anyone sees the change, so that it outlives a power cut. Without it, and before
+        `sync`, a power cut may undo the change, but neither a crash of this process nor of any other can.
         """
-        with self._exclusive() as deadline:
+        deadline = self._acquire()
+        try:
             connection = self._connected(deadline)
             try:
-                if self.location.synchronous == "full":
-                    connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+                self._set_synchronous(connection, durable)
+                if self._turnstile is not None:
+                    self._turnstile.enter(deadline)
                 self._until(deadline, lambda: connection.execute("BEGIN IMMEDIATE"))
                 self._recheck(connection)
                 yield connection
@@ -104,11 +112,16 @@ class Database:
                 raise self._explained(error) from error
             finally:
                 self._end(connection)
+                if self._turnstile is not None:
+                    self._turnstile.leave()
+        finally:
+            self._mutex.release()
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
         """A read transaction: its statements see one moment of the store, and keep no writer waiting."""
-        with self._exclusive() as deadline:
+        deadline = self._acquire()
+        try:
             connection = self._connected(deadline)
             try:
                 connection.execute("BEGIN")
@@ -119,11 +132,57 @@ class Database:
                 raise self._explained(error) from error
             finally:
                 self._end(connection)
+        finally:
+            self._mutex.release()
+
+    def sync(self) -> None:
+        """Return when what this process has committed is on the disk; to be called after a write that is not `durable`.
+
+        Unlike in that, others write meanwhile, and who syncs at the same time shares the disk's work. They also read what is
+        not on the disk yet; whatever they write then gets there after it.
+        """
+        if self.location.path is None or self.location.synchronous != "full":
+            return
+        try:
+            log = self._log_to_sync()
+            if log is not None:
+                log.sync()
+        except FileNotFoundError:
+            pass  # who closes the store last moves all into the file and syncs that
+        except OSError as error:
+            self._unsynced = True
+            raise OperationalError(f"{self}: the disk reports an error ({error}). Look at its health") from error
+
+    def _log_to_sync(self) -> Log | None:
+        deadline = self._acquire()
+        try:
+            if self._unsynced:
+                self._move_log(self._connected(deadline))
+                return None
+            log = self._log or Log(self._log_path())
+            if self._connection is not None:  # else it may be another log next time
+                self._log = log
+            return log
+        finally:
+            self._mutex.release()
+
+    def _move_log(self, connection: sqlite3.Connection) -> None:
+        """Write to the file, and sync, what could not be synced in the log: the system may think that done by now."""
+        try:
+            busy, *_ = connection.execute("PRAGMA wal_checkpoint(FULL)").fetchone()
+        except sqlite3.Error as error:
+            raise self._explained(error) from error
+        if busy:
+            raise OperationalError(f"{self}: the disk has reported an error, and the store is too busy to mend it now")
+        self._unsynced = False
+
+    def _log_path(self) -> str:
+        return f"{os.path.realpath(str(self.location.path))}-wal"
 
     def log_bytes(self) -> int:
         """How long the write-ahead log is now."""
         try:
-            return os.stat(f"{os.path.realpath(self.location.path)}-wal").st_size if self.location.path else 0
+            return os.stat(self._log_path()).st_size if self.location.path else 0
         except OSError:
             return 0
 
@@ -135,17 +194,14 @@ class Database:
                 self._clear_scratch()
                 self._scratch = None
 
-    @contextmanager
-    def _exclusive(self) -> Iterator[float]:
+    def _acquire(self) -> float:
+        """Take the mutex; returns the deadline of what is done with it."""
         deadline = time.monotonic() + self._timeout_s
         if not self._mutex.acquire(timeout=self._timeout_s):
             raise OperationalError(
                 f"{self}: another thread of this process has held the store for {self._timeout_s:g} s"
             )
-        try:
-            yield deadline
-        finally:
-            self._mutex.release()
+        return deadline
 
     def _connected(self, deadline: float) -> sqlite3.Connection:
         path = self.location.path
@@ -185,16 +241,26 @@ class Database:
             connection.close()
             raise
         self._identity = None if path is None else _identity(path)
+        self._turnstile = None if path is None else Turnstile(self.side_folder("turns"))
         return connection
 
     def _install(self, connection: sqlite3.Connection) -> None:
         """Check that this is a store, and make one of an empty file or of an older one."""
         version = schema.check(connection, str(self))
         connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute(f"PRAGMA synchronous={self.location.synchronous.upper()}")
+        self._synchronous = ""
+        self._set_synchronous(connection, durable=True)
         connection.execute("PRAGMA temp_store=MEMORY")
+        # Where SQLite was built to overwrite all it deletes, a deleted message of 1 MB would be written once more.
+        connection.execute("PRAGMA secure_delete=FAST")
         connection.execute(f"PRAGMA journal_size_limit={USUAL_LOG_BYTES}")
         self._version = version if version >= schema.VERSION else schema.make(connection, str(self))
+
+    def _set_synchronous(self, connection: sqlite3.Connection, durable: bool) -> None:
+        level = "FULL" if durable and self.location.synchronous == "full" else "NORMAL"
+        if level != self._synchronous:
+            connection.execute(f"PRAGMA synchronous={level}")
+            self._synchronous = level
 
     def _recheck(self, connection: sqlite3.Connection) -> None:
         try:
@@ -251,6 +317,7 @@ class Database:
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
+        self._log = self._turnstile = None
         if connection is not None:
             connection.close()
 
@@ -310,6 +377,7 @@ class Database:
         if self._connection is not None:
             _inherited.append(self._connection)
             self._connection = None
+        self._log = self._turnstile = None
         self._mutex = threading.Lock()
         for hook in self._fork_hooks:
             hook()

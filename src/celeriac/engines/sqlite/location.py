@@ -10,9 +10,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
+
+import msgspec
 
 from celeriac.exceptions import ConfigError
 
@@ -31,8 +32,7 @@ _NETWORK_TYPES = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Location:
+class Location(msgspec.Struct, frozen=True):
     """A store's file (None: in memory) and how carefully it is written."""
 
     path: Path | None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Mapping
-from importlib.resources import files
+from pathlib import Path
 
 __all__ = ["schema", "statements", "upgrade"]
 
@@ -13,7 +13,7 @@ _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 
 
 def _read(name: str) -> str:
-    return (files(__package__) / "sql" / f"{name}.sql").read_text(encoding="utf-8")
+    return (Path(__file__).parent / "sql" / f"{name}.sql").read_text(encoding="utf-8")
 
 
 def statements(name: str) -> Mapping[str, str]:

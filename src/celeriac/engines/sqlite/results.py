@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
-from celeriac.engines.base import Record
+from celeriac.engines.base import Follower, Record
+from celeriac.engines.following import follow
 from celeriac.engines.sqlite.database import Database
 from celeriac.engines.sqlite.doorbell import Doorbell, ring
 from celeriac.engines.sqlite.queries import statements
@@ -19,6 +21,7 @@ __all__ = ["SQLiteResults", "expire", "ring_watchers", "store_records", "watcher
 _SQL = statements("results")
 _SETTLE = statements("settle")
 _HUB_WAIT_S = 60.0
+_MOST_LEFT = 64
 
 
 class SQLiteResults:
@@ -55,6 +58,9 @@ class SQLiteResults:
         finally:
             self._hub.remove(task_id, notify)
 
+    def follow(self, task_id: str) -> AbstractContextManager[Follower]:
+        return follow(self, task_id)
+
     def forget(self, task_ids: Collection[str]) -> None:
         with self.database.write() as connection:
             connection.executemany(_SQL["forget"], [(task_id,) for task_id in task_ids])
@@ -62,6 +68,9 @@ class SQLiteResults:
     def discard(self, task_id: str, body: bytes) -> None:
         with self.database.write() as connection:
             connection.execute(_SQL["discard"], (task_id, body))
+
+    def sizes(self) -> dict[str, int]:
+        return {"results waited for": len(self._hub)}
 
     def close(self) -> None:
         self._hub.close()
@@ -80,18 +89,16 @@ def store_records(connection: sqlite3.Connection, records: Sequence[Record]) -> 
     )
 
 
-def expire(connection: sqlite3.Connection, most: int) -> None:
-    """Delete documents whose time is over, within a transaction."""
-    connection.execute(_SQL["expire"], (time.time(), most))
+def expire(connection: sqlite3.Connection, most: int) -> int:
+    """Delete documents whose time is over, within a transaction; returns how many."""
+    return connection.execute(_SQL["expire"], (time.time(), most)).rowcount
 
 
 def watchers(connection: sqlite3.Connection, task_ids: Sequence[str]) -> list[tuple[str, str]]:
     """(bell, task id) of everyone who waits for one of these."""
-    return [
-        (bell, task_id)
-        for task_id in task_ids
-        for (bell,) in connection.execute(_SQL["watchers"], (task_id,)).fetchall()
-    ]
+    if not task_ids or not connection.execute(_SQL["any_watchers"]).fetchone()[0]:
+        return []
+    return connection.execute(_SQL["watchers"], (json.dumps(task_ids),)).fetchall()
 
 
 def ring_watchers(database: Database, bells: Sequence[tuple[str, str]]) -> None:
@@ -112,6 +119,8 @@ class _Hub:
         self._database = database
         self._lock = threading.Lock()
         self._notify: dict[str, list[Callable[[], None]]] = {}
+        #: Those whose row is still there, though nobody waits any more.
+        self._left: set[str] = set()
         self._bell: Doorbell | None = None
         database.after_fork(self._after_fork)
 
@@ -124,10 +133,14 @@ class _Hub:
             self._notify.setdefault(task_id, []).append(notify)
         try:
             with self._database.write(durable=False) as connection:
+                self._forget_left(connection, bell)
                 connection.execute(_SQL["watch"], (task_id, bell.address))
         except BrokerError:
             with self._lock:
-                self._notify[task_id].remove(notify)
+                waiting = self._notify[task_id]
+                waiting.remove(notify)
+                if not waiting:
+                    del self._notify[task_id]
             raise
 
     def remove(self, task_id: str, notify: Callable[[], None]) -> None:
@@ -138,20 +151,33 @@ class _Hub:
             bell = self._bell
             if waiting or bell is None:
                 return
+            # The row goes along with the next one that comes, so that nobody waits for that now.
+            self._notify.pop(task_id, None)
+            self._left.add(task_id)
+            if len(self._left) < _MOST_LEFT:
+                return
         try:
             with self._database.write(durable=False) as connection:
-                with self._lock:
-                    if self._notify.get(task_id):
-                        return  # someone has come meanwhile, and needs the row
-                    self._notify.pop(task_id, None)
-                connection.execute(_SQL["unwatch"], (task_id, bell.address))
+                self._forget_left(connection, bell)
         except BrokerError:
-            pass  # the row stays until this bell is found dead; whoever waited must still get what it waited for
+            pass  # the rows stay until this bell is found dead; whoever waited must still get what it waited for
+
+    def __len__(self) -> int:
+        """How many results are waited for."""
+        return len(self._notify)
+
+    def _forget_left(self, connection: sqlite3.Connection, bell: Doorbell) -> None:
+        with self._lock:
+            # Within the transaction: who comes back from here on writes its row after it.
+            gone = [(task_id, bell.address) for task_id in self._left if not self._notify.get(task_id)]
+            self._left.clear()
+        connection.executemany(_SQL["unwatch"], gone)
 
     def close(self) -> None:
         with self._lock:
             bell, self._bell = self._bell, None
             self._notify.clear()
+            self._left.clear()  # with the bell
         if bell is not None:
             bell.wake()
 
@@ -159,6 +185,7 @@ class _Hub:
         # The thread and the waiters stayed in the parent.
         self._lock = threading.Lock()
         self._notify = {}
+        self._left = set()
         bell, self._bell = self._bell, None
         if bell is not None:
             bell.abandon()

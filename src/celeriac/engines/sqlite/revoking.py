@@ -10,7 +10,7 @@ from celeriac import messages
 from celeriac.engines.base import Revocation, Revoked, RevokedLease
 from celeriac.engines.sqlite.queries import statements
 
-__all__ = ["among", "expire", "held", "revocations", "revoke", "unrevoke"]
+__all__ = ["among", "any_marks", "expire", "held", "revocations", "revoke", "unrevoke"]
 
 _SQL = statements("revoke")
 
@@ -19,7 +19,7 @@ _MOST_EXPIRED = 1000
 
 def revoke(connection: sqlite3.Connection, revocations: Sequence[Revocation]) -> None:
     """Mark tasks."""
-    expire(connection)
+    expire(connection, _MOST_EXPIRED)
     connection.executemany(_SQL["revoke"], [(one.task_id, one.expires, one.signal) for one in revocations])
     connection.execute(_SQL["raise_version"])
 
@@ -34,15 +34,18 @@ def revocations(connection: sqlite3.Connection, limit: int) -> list[Revocation]:
     return [Revocation(*row) for row in connection.execute(_SQL["revocations"], (time.time(), limit))]
 
 
-def expire(connection: sqlite3.Connection) -> None:
-    """Delete marks whose time is over, some at a time: other writers wait meanwhile."""
-    connection.execute(_SQL["expire"], (time.time(), _MOST_EXPIRED))
+def expire(connection: sqlite3.Connection, most: int) -> int:
+    """Delete marks whose time is over, within a transaction; returns how many."""
+    return connection.execute(_SQL["expire"], (time.time(), most)).rowcount
+
+
+def any_marks(connection: sqlite3.Connection) -> bool:
+    """Whether anything is marked: mostly nothing is, and nothing need be looked for."""
+    return connection.execute(_SQL["any"]).fetchone() is not None
 
 
 def among(connection: sqlite3.Connection, task_ids: Sequence[str | None]) -> frozenset[str]:
     """Which of these are marked."""
-    if connection.execute(_SQL["any"]).fetchone() is None:
-        return frozenset()
     now = time.time()
     return frozenset(
         task_id
@@ -54,7 +57,7 @@ def among(connection: sqlite3.Connection, task_ids: Sequence[str | None]) -> fro
 def held(connection: sqlite3.Connection, node_id: str, since: int) -> Revoked:
     """What the node holds of what is marked."""
     (version,) = connection.execute(_SQL["version"]).fetchone()
-    if version == since or connection.execute(_SQL["any"]).fetchone() is None:
+    if version == since or not any_marks(connection):
         return Revoked(version)
     now, leases = time.time(), []
     for child, token, queue, raw in connection.execute(_SQL["held"], (node_id,)).fetchall():

@@ -12,14 +12,15 @@ from celeriac.engines.base import Waiting
 from celeriac.engines.sqlite.queries import statements
 from celeriac.messages import Outgoing
 
-__all__ = ["delayed", "hasten", "search", "take_out"]
+__all__ = ["delayed", "hasten", "purge", "search", "take_out"]
 
 _SQL = statements("waiting")
-_SETTLE = statements("settle")
 
 #: How much one read transaction looks at: meanwhile the write-ahead log cannot shrink, nor this process do anything else.
 _MOST_LOOKED_AT = 2000
 _MOST_BYTES = 8_000_000
+#: Bounds a transaction: other writers wait meanwhile.
+_MOST_PURGED = 500
 
 Read = Callable[[], AbstractContextManager[sqlite3.Connection]]
 
@@ -75,8 +76,18 @@ def take_out(connection: sqlite3.Connection, waiting: Waiting) -> bool:
         ready = (waiting.queue, priority, message_id)
         if connection.execute(_SQL["take_ready"], ready).rowcount == 0:
             return False
-    connection.execute(_SETTLE["delete_message"], (message_id,))
+    connection.execute(_SQL["delete_message"], (message_id,))
     return True
+
+
+def purge(connection: sqlite3.Connection, queue: str, last_id: int) -> int:
+    """Delete some of what waits in the queue and has no higher id; returns how many, 0 at the end."""
+    ready = connection.execute(_SQL["first_ready"], (queue, last_id, _MOST_PURGED)).fetchall()
+    delayed = connection.execute(_SQL["first_delayed"], (queue, last_id, _MOST_PURGED - len(ready))).fetchall()
+    connection.executemany(_SQL["take_ready"], ready)
+    connection.executemany(_SQL["take_delayed"], delayed)
+    connection.executemany(_SQL["delete_message"], [(row[-1],) for row in ready + delayed])
+    return len(ready) + len(delayed)
 
 
 def hasten(connection: sqlite3.Connection, waiting: Waiting, outgoing: Outgoing) -> bool:

@@ -8,13 +8,12 @@ solo      one slot in the worker's own main thread, without other processes
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 __all__ = ["POOLS", "Pool"]
 
 
-@dataclass(frozen=True, slots=True)
-class Pool:
+class Pool(msgspec.Struct, frozen=True):
     """How a pool's slots are shared out to child processes, and what these are called in the log."""
 
     process_name: str

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextvars
-from dataclasses import dataclass, field
+
+import msgspec
 
 from celeriac.crashpoints import reach
 from celeriac.engines.base import Commit, Lease
@@ -19,8 +20,7 @@ from celeriac.worker.revocations import Revoke, Terminations
 __all__ = ["Workplace", "run_slot"]
 
 
-@dataclass(frozen=True, slots=True)
-class Workplace:
+class Workplace(msgspec.Struct, frozen=True):
     """Where runs come from, where they show, and where their outcomes go. `hard` is for processes that can be killed."""
 
     executor: Executor
@@ -28,7 +28,7 @@ class Workplace:
     board: Board
     hard: HardLimits | None = None
     memory: MemoryLimit | None = None
-    limiter: Limiter = field(default_factory=Limiter)
+    limiter: Limiter = msgspec.field(default_factory=Limiter)
     #: How single runs are ended where several share the process, or nobody could kill it.
     terminations: Terminations | None = None
 

@@ -1,6 +1,7 @@
 """Hearing of results: also after the server was away, and after a fork."""
 
 import threading
+from contextlib import ExitStack
 
 import pytest
 
@@ -59,7 +60,11 @@ def test_who_was_added_hears_and_who_was_removed_does_not(subscriber, client):
     assert hears(client, "a", heard)
     subscriber.remove("a", heard.set)
     subscriber.remove("a", heard.set)
-    until(lambda: listening(client, "a") == 0, "nobody listens any more")
+    heard.clear()
+    client.call("PUBLISH", "a", "x")
+    subscriber.add("b", lambda: None)  # and with the next channel the server hears of it
+    assert listening(client, "a") == 0
+    assert not heard.is_set()
 
 
 def test_many_channels_share_one_connection(subscriber, client):
@@ -100,6 +105,8 @@ def test_a_server_that_has_gone_silent_is_given_up(make, puppet):
         if words[0] == b"SELECT":
             greeted.release()
             return b"+OK\r\n"
+        if words[0] == b"HELLO":
+            return b"-NOPERM\r\n"
         if words[0] == b"SUBSCRIBE":
             return b"*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n"
         return None
@@ -127,6 +134,100 @@ def test_a_closed_subscriber_starts_again(subscriber, client):
     until(lambda: listening(client, "a") == 0, "the connection is closed")
     subscriber.add("a", heard.set)
     assert hears(client, "a", heard)
+
+
+def in_thread(call):
+    """The list that gets its value, and the thread."""
+    values = []
+    thread = threading.Thread(target=lambda: values.append(call()), daemon=True)
+    thread.start()
+    return values, thread
+
+
+def test_who_follows_gets_what_is_there_by_subscribing(subscriber, client):
+    client.call("SET", "a", "there")
+    with subscriber.follow("a") as follower:
+        assert follower.wait(PATIENCE_S) == b"there"
+        assert follower.wait(0) is None
+    assert subscriber._thread is None
+
+
+def test_who_follows_gets_what_is_published_in_its_own_thread(subscriber, client):
+    with subscriber.follow("a") as follower:
+        values, thread = in_thread(lambda: follower.wait(PATIENCE_S))
+        until(lambda: listening(client, "a"), "it listens")
+        client.call("PUBLISH", "a", "new")
+        thread.join(PATIENCE_S)
+        assert values == [b"new"]
+    assert subscriber._thread is None
+
+
+def test_when_who_reads_has_its_own_another_one_goes_on(subscriber, client):
+    with ExitStack() as following:
+        followers = [following.enter_context(subscriber.follow(f"c{number}")) for number in range(8)]
+        waiting = [in_thread(lambda one=one: one.wait(PATIENCE_S)) for one in followers]
+        until(lambda: listening(client, "c7"), "they listen")
+        for number, (values, thread) in enumerate(waiting):
+            client.call("PUBLISH", f"c{number}", str(number))
+            thread.join(PATIENCE_S)
+            assert values == [str(number).encode()]
+
+
+def test_followers_and_who_is_called_back_hear_of_the_same_channel(subscriber, client):
+    heard = threading.Event()
+    with subscriber.follow("a") as follower:
+        values, thread = in_thread(lambda: follower.wait(PATIENCE_S))
+        subscriber.add("a", heard.set)
+        until(lambda: listening(client, "a"), "it listens")
+        assert hears(client, "a", heard)
+        thread.join(PATIENCE_S)
+        assert values == [b"x"]
+
+
+def test_who_follows_through_a_restart_gets_what_was_stored_meanwhile(subscriber, server, client):
+    with subscriber.follow("a") as follower:
+        assert follower.wait(0.01) is None
+        server.kill()
+        with pytest.raises(OperationalError):
+            follower.wait(PATIENCE_S)
+        server.start()
+        Client(parse(server.url(), {}, 10.0)).call("SET", "a", "meanwhile")
+
+        def patiently():
+            while True:
+                try:
+                    return follower.wait(PATIENCE_S)
+                except OperationalError:
+                    pass
+
+        values, thread = in_thread(patiently)
+        thread.join(PATIENCE_S)
+        assert values == [b"meanwhile"]
+
+
+def test_where_commands_may_not_stand_beside_subscriptions_who_follows_is_told_to_look(make, puppet):
+    def answer(*words):
+        return {
+            b"SELECT": b"+OK\r\n",
+            b"HELLO": b"-NOPERM\r\n",
+            b"SUBSCRIBE": b"*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n*3\r\n$7\r\nmessage\r\n$1\r\na\r\n$1\r\nx\r\n",
+        }.get(words[0])
+
+    with make(puppet(answer).url).follow("a") as follower:
+        assert follower.wait(PATIENCE_S) is None
+        assert follower.wait(PATIENCE_S) == b"x"
+
+
+def test_channels_that_nobody_needs_are_given_up_in_the_end(subscriber, client):
+    for number in range(1000):
+        with subscriber.follow(f"c{number}") as follower:
+            assert follower.wait(0) is None
+    assert len(subscriber._stale) < 64
+    assert len(client.call("PUBSUB", "CHANNELS")) <= 64
+    client.call("SET", "last", "x")
+    with subscriber.follow("last") as follower:
+        assert follower.wait(PATIENCE_S) == b"x"
+    assert not subscriber._asked
 
 
 def test_a_forked_child_has_a_subscriber_of_its_own(subscriber, client, fork):

@@ -18,8 +18,9 @@ import time
 import uuid
 import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import replace
 from typing import TypeVar
+
+from msgspec.structs import replace
 
 from celeriac.engines.base import (
     Claim,
@@ -50,7 +51,7 @@ from celeriac.engines.redis.cluster.slots import Endpoint
 from celeriac.engines.redis.cluster.taking import Taken
 from celeriac.engines.redis.cluster.topology import Topology
 from celeriac.engines.redis.cluster.waiting import WaitingMessages
-from celeriac.exceptions import BrokerError, OperationalError
+from celeriac.exceptions import BrokerError, OperationalError, PartlyPublished
 from celeriac.messages import Malformed, Message, Outgoing
 
 __all__ = ["ClusterBroker"]
@@ -177,8 +178,18 @@ class ClusterBroker:
         for item in outgoing:
             by_queue.setdefault(item.queue, []).append(item)
         self._directory.enter(*by_queue)
-        for shard, items in [(self._shard(queue), items) for queue, items in by_queue.items()]:
-            shard.publish(items, receipt)
+        for number, (shard, items) in enumerate([(self._shard(queue), items) for queue, items in by_queue.items()]):
+            try:
+                shard.publish(items, receipt)
+            except OperationalError:
+                raise
+            except BrokerError as error:
+                raise (PartlyPublished(str(error)) if number else error) from None
+
+    def publish_each(self, batches: Iterable[tuple[Sequence[Outgoing], Receipt]]) -> Iterator[None]:
+        for outgoing, receipt in batches:
+            self.publish(outgoing, receipt)
+            yield
 
     # ── claim and settle ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -270,6 +281,11 @@ class ClusterBroker:
 
     def wait(self, timeout_s: float) -> None:
         self._all_bells().wait(timeout_s, [shard for shard in list(self._shards.values()) if shard.parked])
+
+    lets_claims_stand = False  # what lies on several servers is not claimed by one
+
+    def stand(self, owner: Owner, claim: Claim, within_s: float) -> Exchange | None:
+        raise NotImplementedError
 
     def wake(self) -> None:
         self._all_bells().wake()
@@ -425,6 +441,9 @@ class ClusterBroker:
 
     def hand_back(self, *, dead: bool = True) -> int:
         raise BrokerError(f"{self.describe()}: Celery has no workers on a Redis Cluster that anything could go back to")
+
+    def sizes(self) -> dict[str, int]:
+        return {"queues met": len(self._directory.known)}
 
     def close(self) -> None:
         bells, self._bells = self._bells, None

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager
 
 from celeriac.engines.base import Record
 from celeriac.engines.redis.client import FIRST_BLOB, evaluation
 from celeriac.engines.redis.cluster.slots import key_slot, sibling_tag
 from celeriac.engines.redis.cluster.topology import Call, Topology
 from celeriac.engines.redis.connection import Connection
-from celeriac.engines.redis.results import META, key_prefix, ttl_ms
-from celeriac.engines.redis.subscriber import Subscriber
+from celeriac.engines.redis.requests import ttl_ms
+from celeriac.engines.redis.results import META, key_prefix
+from celeriac.engines.redis.subscriber import Follower, Subscriber
 
 __all__ = ["ClusterResults"]
 
@@ -50,14 +51,11 @@ class ClusterResults:
         bodies = self.topology.call([Call(key_slot(key), ("GET", key)) for key in keys.values()])
         return {task_id: body for task_id, body in zip(keys, bodies, strict=True) if body is not None}
 
-    @contextmanager
-    def watch(self, task_id: str, notify: Callable[[], None]) -> Iterator[None]:
-        channel = self._key(task_id)
-        self._subscriber.add(channel, notify)
-        try:
-            yield
-        finally:
-            self._subscriber.remove(channel, notify)
+    def watch(self, task_id: str, notify: Callable[[], None]) -> AbstractContextManager[None]:
+        return self._subscriber.watch(self._key(task_id), notify)
+
+    def follow(self, task_id: str) -> AbstractContextManager[Follower]:
+        return self._subscriber.follow(self._key(task_id))
 
     def forget(self, task_ids: Collection[str]) -> None:
         keys = [(self._key(task_id), self._fence_key(task_id)) for task_id in task_ids]
@@ -67,6 +65,9 @@ class ClusterResults:
         key, fence_key = self._key(task_id), self._fence_key(task_id)
         row = (key, fence_key, FIRST_BLOB)
         self.topology.call([Call(key_slot(key), *evaluation("discard", (key, fence_key), "", row, (body,)))])
+
+    def sizes(self) -> dict[str, int]:
+        return {"results waited for": len(self._subscriber)}
 
     def close(self) -> None:
         self._subscriber.close()
@@ -87,3 +88,6 @@ class _AnyNode(Subscriber):
         except BaseException:
             self._topology.doubt(address)
             raise
+
+    def _may_look(self, connection: Connection) -> bool:
+        return False  # the document lies on another node, most likely

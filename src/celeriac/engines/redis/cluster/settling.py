@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 
+import msgspec
 from msgspec.structs import replace
 
 from celeriac import messages
@@ -18,15 +18,14 @@ from celeriac.messages import Outgoing
 __all__ = ["Plan", "Settling"]
 
 
-@dataclass(slots=True)
-class _Placed:
+class _Placed(msgspec.Struct):
     """A commit in its queue, where it goes by another number."""
 
     index: int
     shard: Shard
     token: int
     commit: Commit
-    foreign: dict[str, list[Outgoing]] = field(default_factory=dict)
+    foreign: dict[str, list[Outgoing]] = msgspec.field(default_factory=dict)
 
     @property
     def reaches_out(self) -> bool:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
+from msgspec import structs
+
 from celeriac.engines.base import DeadLetter, Lease, Node, Owner, Revocation, Waiting
-from celeriac.engines.redis.broker import RedisBroker, _row
+from celeriac.engines.redis.broker import RedisBroker
 from celeriac.engines.redis.client import Client, evaluation
 from celeriac.engines.redis.cluster.numbers import letter_number, slot_and_letter, token_number
 from celeriac.engines.redis.cluster.slots import key_slot, slot_tag
 from celeriac.engines.redis.cluster.topology import Call, Topology
 from celeriac.engines.redis.connection import Connection, Redirected
+from celeriac.engines.redis.requests import Blobs, row
 from celeriac.exceptions import OperationalError
 from celeriac.messages import Outgoing
 
@@ -39,7 +41,7 @@ class ShardClient(Client):
         self.slot = key_slot(own)
         shared = f"{topology.address.key_prefix}celeriac:%s:{{{slot_tag(self.slot)}}}"
         super().__init__(
-            replace(topology.address, key_prefix=own),
+            structs.replace(topology.address, key_prefix=own),
             keys=(shared % "token", shared % "letter", f"{own}celeriac:absent"),
         )
         self._topology = topology
@@ -67,7 +69,7 @@ class ShardClient(Client):
                 self._follow(redirected)
         raise OperationalError(f"{self._topology.address}: slot {self.slot} is being moved around")
 
-    def script(self, name: str, *request: Any, blobs: Sequence[bytes] = (), confirmed: bool = False) -> Any:
+    def script(self, name: str, *request: Any, blobs: Sequence[bytes | str] = (), confirmed: bool = False) -> Any:
         for _ in range(_MOST_REDIRECTIONS):
             try:
                 return super().script(name, *request, blobs=blobs, confirmed=confirmed)
@@ -78,7 +80,7 @@ class ShardClient(Client):
                 raise
         raise OperationalError(f"{self._topology.address}: slot {self.slot} is being moved around")
 
-    def confirm(self, name: str, *request: Any, blobs: Sequence[bytes] = ()) -> Any:
+    def confirm(self, name: str, *request: Any, blobs: Sequence[bytes | str] = ()) -> Any:
         """As `script`, and then wait for the replicas that are there."""
         evaluated = evaluation(name, self.keys, self.address.key_prefix, request, blobs)
         return self._topology.call([Call(self.slot, *evaluated)], confirmed=True)[0]
@@ -127,14 +129,15 @@ class Shard(RedisBroker):
 
     def holds(self, owner: Owner, tokens: Sequence[int]) -> list[bool]:
         """For each token whether the owner still has that lease."""
-        return [bool(held) for held in self.client.script("holds", owner.node, owner.child, list(tokens))]
+        fields = [self._remembered.field(owner.child, token) for token in tokens]
+        return [bool(held) for held in self.client.script("holds", owner.node, fields)]
 
     def follow(
         self, courier: str, commits: Sequence[tuple[str, int, Sequence[Outgoing]]], settled: Sequence[str]
     ) -> None:
         """Publish what commits of other queues have caused: (name, token, messages). A name seen before adds nothing."""
-        blobs: list[bytes] = []
-        rows = [(name, floor, [_row(item, blobs) for item in messages]) for name, floor, messages in commits]
+        blobs: Blobs = []
+        rows = [(name, floor, [row(item, blobs) for item in messages]) for name, floor, messages in commits]
         self.client.confirm("follow", courier, rows, list(settled), blobs=blobs)
 
     def raise_tokens(self, publisher: str, above: int) -> None:
@@ -183,7 +186,7 @@ class Shard(RedisBroker):
     def numbered(self, leases: Sequence[Lease]) -> list[Lease]:
         """Leases under the numbers by which the whole cluster knows them."""
         return [
-            replace(
+            structs.replace(
                 lease,
                 token=token_number(self.slot, lease.token),
                 previous=None if lease.previous is None else token_number(self.slot, lease.previous),
@@ -202,12 +205,12 @@ class Shard(RedisBroker):
                 if self.queue > after.queue
                 else 0
             )
-            after = replace(after, id=own)
+            after = structs.replace(after, id=own)
         return [self.lettered(letter) for letter in self.dead(queue, limit, after)]
 
     def lettered(self, letter: DeadLetter) -> DeadLetter:
         """The same for a dead letter."""
-        return replace(letter, id=letter_number(self.slot, letter.id))
+        return structs.replace(letter, id=letter_number(self.slot, letter.id))
 
     def _bell_name(self) -> str:
         return self._ringing

@@ -5,9 +5,10 @@ from __future__ import annotations
 import binascii
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
+
+import msgspec
 
 __all__ = ["SLOTS", "Endpoint", "SlotMap", "key_slot", "sibling_tag", "slot_tag"]
 
@@ -39,8 +40,7 @@ def sibling_tag(key: str) -> str:
     return hashed if "}" not in hashed else slot_tag(key_slot(key))
 
 
-@dataclass(frozen=True, slots=True)
-class SlotMap:
+class SlotMap(msgspec.Struct, frozen=True):
     """The masters by slot, and the replicas of each master."""
 
     owners: tuple[Endpoint | None, ...] = (None,) * SLOTS

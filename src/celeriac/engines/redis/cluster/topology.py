@@ -12,10 +12,11 @@ import threading
 import time
 import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 import hiredis
+import msgspec
+from msgspec.structs import replace
 
 from celeriac.engines.redis.client import Client
 from celeriac.engines.redis.cluster.slots import Endpoint, SlotMap
@@ -35,8 +36,7 @@ _REPLICAS_MS = 500
 _topologies: weakref.WeakSet[Topology] = weakref.WeakSet()
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True):
     """A command on keys of one slot, and the longer one that a node needs which does not know its script."""
 
     slot: int

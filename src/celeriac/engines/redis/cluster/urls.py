@@ -6,9 +6,10 @@ The hosts are seeds: any node that answers tells of all the others. Options are 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
 from typing import Any
 from urllib.parse import urlsplit
+
+from msgspec.structs import asdict
 
 from celeriac.engines.redis.cluster.slots import Endpoint
 from celeriac.engines.redis.urls import Address
@@ -20,8 +21,7 @@ __all__ = ["ClusterAddress", "parse"]
 _PORT = 6379
 
 
-@dataclass(frozen=True, slots=True)
-class ClusterAddress(Address):
+class ClusterAddress(Address, frozen=True):
     """Where a cluster is found, and how its nodes are talked to. Its text shows no secrets."""
 
     seeds: tuple[Endpoint, ...] = ()
@@ -33,7 +33,7 @@ class ClusterAddress(Address):
 
     def node(self, endpoint: Endpoint) -> Address:
         """The address of one node."""
-        common = {item.name: getattr(self, item.name) for item in fields(Address)}
+        common = {name: getattr(self, name) for name in Address.__struct_fields__}
         return Address(**{**common, "host": endpoint[0], "port": endpoint[1]})
 
 
@@ -55,8 +55,7 @@ def parse(
         )
     if "{" in single.key_prefix or "}" in single.key_prefix:
         raise ConfigError("global_keyprefix has no braces in a Redis Cluster: they decide where a key lies")
-    common = {item.name: getattr(single, item.name) for item in fields(Address)}
-    return ClusterAddress(**common, seeds=seeds)
+    return ClusterAddress(**asdict(single), seeds=seeds)
 
 
 def _seed(text: str) -> Endpoint:

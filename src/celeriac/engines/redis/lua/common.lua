@@ -3,7 +3,8 @@
 -- Keys that Celery knows: ready lists "<queue>" and "<queue>\6\22<3|6|9>" (messages are pushed left, taken right) and
 -- "celery-task-meta-<id>". Ours begin with "celeriac:"; times are milliseconds by the server's clock.
 --
---   celeriac:leased:<node>        hash   "<child>:<token>" -> packed {queue, step, deliveries, begun, raw, and the token of whom it was taken from}
+--   celeriac:leased:<node>        hash   "<child>:<token>:<step>:<deliveries>:<b if begun>:<token of whom it was taken from or nothing>:<queue>"
+--                                        -> raw message
 --   celeriac:{<queue>}:delayed    zset   due time -> step digit followed by the raw message
 --   celeriac:{<queue>}:waiting    zset   when it parked -> bell of an idle child
 --   celeriac:{<queue>}:nodes      zset   lease expiry -> node that serves the queue
@@ -15,7 +16,7 @@
 --   celeriac:past                 hash   SHA1 of a message -> deliveries that ended in a crash, then what is told of them (JSON,
 --                                        past.py) or nothing, then "b" if an at-most-once run had begun
 --   celeriac:token                string the last fence token; goes back only where a failover or a restart takes writes back
---   celeriac:queues               set    queues seen
+--   celeriac:queues               set    queues seen, until nobody serves them and nothing lies in them
 --   celeriac:dead, celeriac:dead:letters  zset of ids by time, hash id -> packed {queue, reason, detail, buried, deliveries, raw}
 --   celeriac:letter               string the last id of a dead letter: when it was buried, or one more than the last
 --   celeriac:revoked              zset   when it is forgotten -> id of a task that must not run
@@ -34,7 +35,26 @@ local prefix = ARGV[1]
 -- its slot together are unique. (The third is never there: while a slot is moved it keeps scripts from running on half of it.)
 local counters = { token = KEYS[1], letter = KEYS[2] }
 local function key(name) return counters[name] or prefix .. 'celeriac:' .. name end
-local function of_queue(queue, name) return prefix .. 'celeriac:{' .. queue .. '}:' .. name end
+
+-- Names are put together once: a worker may serve a hundred queues, each with eight keys that are asked for several times.
+local names_by_queue = {}
+local function names_of(queue)
+  local names = names_by_queue[queue]
+  if not names then
+    names = {}
+    names_by_queue[queue] = names
+  end
+  return names
+end
+local function of_queue(queue, name)
+  local names = names_of(queue)
+  local whole = names[name]
+  if not whole then
+    whole = prefix .. 'celeriac:{' .. queue .. '}:' .. name
+    names[name] = whole
+  end
+  return whole
+end
 local STEPS = { 0, 3, 6, 9 }
 
 local function step_of(priority)
@@ -43,8 +63,13 @@ local function step_of(priority)
 end
 
 local function ready(queue, step)
-  if step == 0 then return prefix .. queue end
-  return prefix .. queue .. '\6\22' .. step
+  local names = names_of(queue)
+  local whole = names[step]
+  if not whole then
+    whole = step == 0 and prefix .. queue or prefix .. queue .. '\6\22' .. step
+    names[step] = whole
+  end
+  return whole
 end
 
 -- Read once, so that all of a script happens at one time.
@@ -62,29 +87,79 @@ local function expect(name, kind)
   kinds[name] = redis.call('TYPE', name).ok
   if kinds[name] ~= kind and kinds[name] ~= 'none' then wrong = name .. ' is a ' .. kinds[name] .. ', not a ' .. kind end
 end
+-- Read a key that is needed anyway: its type is asked for only when that fails.
+local function read(kind, command, name, ...)
+  if wrong then return nil end
+  local answer = redis.pcall(command, name, ...)
+  if type(answer) ~= 'table' then return answer end
+  expect(name, kind)
+  return not wrong and redis.call(command, name, ...) or nil -- it was another error, which is raised
+end
 local function expect_number(name)
-  expect(name, 'string')
+  if kinds[name] or wrong then return end
+  local found = read('string', 'GET', name)
   if wrong then return end
-  numbers[name] = tonumber(redis.call('GET', name) or 0)
+  kinds[name] = found and 'string' or 'none'
+  numbers[name] = tonumber(found or 0)
   if not numbers[name] then wrong = name .. ' is no number' end
 end
 local function refusal() return redis.error_reply('WRONGKEY ' .. wrong) end
 
--- Keys of which hardly ever one is there, so that one question does for all.
-local function expect_rare(names, of_kinds)
-  if wrong then return end
-  if redis.call('EXISTS', unpack(names)) > 0 then
-    for i, name in ipairs(names) do expect(name, of_kinds[i]) end
+-- Keys of which hardly ever one is there, so that one question does for many; where there is one, it is looked for among
+-- fewer and fewer.
+local MOST_AT_ONCE, FEW = 1000, 4
+local function expect_rare(names, of_kinds, first, last)
+  first, last = first or 1, last or #names
+  if wrong or first > last then return end
+  local count = last - first + 1
+  if count > 1 and count <= MOST_AT_ONCE and redis.call('EXISTS', unpack(names, first, last)) == 0 then
+    for i = first, last do kinds[names[i]] = 'none' end
+  elseif count <= FEW then
+    for i = first, last do expect(names[i], of_kinds[i]) end
   else
-    for _, name in ipairs(names) do kinds[name] = 'none' end
+    local share = math.max(FEW, math.ceil(count / 8))
+    for at = first, last, share do expect_rare(names, of_kinds, at, math.min(last, at + share - 1)) end
   end
 end
 
 -- Whether a key was there when it was looked at: an answer that costs nothing more.
 local function was_there(name) return kinds[name] ~= 'none' end
 
+-- Put a message into a list, at its head (who takes it) or its foot.
+local function push(side, list, raw)
+  redis.call(side, list, raw)
+  kinds[list] = 'list'
+end
+
+-- What is known of a lease stands in its field, so that the message is stored as it is: to pack a message with something
+-- else is to copy it, which costs more than to store it. `tail` is what follows child and token.
 -- %d, since Lua writes large numbers as 1.7e+15.
-local function lease_field(child, token) return string.format('%d:%d', child, token) end
+-- (And not %s, since that ends at a zero byte.)
+local function lease_field(child, token, tail) return string.format('%d:%d:', child, token) .. tail end
+local function lease_tail(queue, step, deliveries, begun, previous)
+  return string.format('%d:%d:%s:', step, deliveries, begun and 'b' or '') .. (previous and string.format('%d:', previous) or ':') .. queue
+end
+
+-- Child, token, tail, queue, step, deliveries, whether begun, previous token or nil.
+local function read_lease(field)
+  local child, token, tail = string.match(field, '^(%d+):(%d+):(.*)$')
+  local step, deliveries, begun, previous, queue = string.match(tail, '^(%d):(%d+):(b?):(%d*):(.*)$')
+  return tonumber(child), tonumber(token), tail, queue, tonumber(step), tonumber(deliveries), begun == 'b', tonumber(previous)
+end
+
+-- The field of a lease as it is now, or nil. Who asks mostly remembers it; else (it was another process that claimed, or the
+-- run has begun since) knows its beginning, and all fields are read, once in a script.
+local fields_by_lease
+local function lease_in(field) return string.match(field, '^%d+:%d+') end
+local function find_lease(leased, remembered)
+  if redis.call('HEXISTS', leased, remembered) == 1 then return remembered end
+  if not fields_by_lease then
+    fields_by_lease = {}
+    for _, field in ipairs(redis.call('HKEYS', leased)) do fields_by_lease[lease_in(field)] = field end
+  end
+  local field = fields_by_lease[lease_in(remembered)]
+  if field and redis.call('HEXISTS', leased, field) == 1 then return field end
+end
 
 -- The token before the first of `count` new ones.
 --
@@ -108,21 +183,36 @@ local function past_of(raw)
   return tonumber(crashes), told, begun
 end
 
-local RARE_KINDS = { 'list', 'list', 'list', 'zset', 'string' }
+-- The keys of queues that claims use. Of many queues most are empty, so that even their lists are not there.
+local function expect_queues(queues)
+  local lists, of_lists, bells, of_bells, rare, of_rare, n, k = {}, {}, {}, {}, {}, {}, 0, 0
+  for _, queue in ipairs(queues) do
+    local paused = of_queue(queue, 'paused')
+    if not kinds[paused] then
+      n = n + 1
+      lists[n], of_lists[n] = ready(queue, 0), 'list'
+      bells[n], of_bells[n] = of_queue(queue, 'waiting'), 'zset'
+      rare[k + 1], of_rare[k + 1] = ready(queue, 3), 'list'
+      rare[k + 2], of_rare[k + 2] = ready(queue, 6), 'list'
+      rare[k + 3], of_rare[k + 3] = ready(queue, 9), 'list'
+      rare[k + 4], of_rare[k + 4] = of_queue(queue, 'delayed'), 'zset'
+      rare[k + 5], of_rare[k + 5] = paused, 'string'
+      k = k + 5
+    end
+  end
+  expect_rare(lists, of_lists) expect_rare(bells, of_bells) expect_rare(rare, of_rare)
+end
+-- The keys of a queue that something is added to, or that is looked at.
 local function expect_queue(queue)
-  local nodes = of_queue(queue, 'nodes')
-  if kinds[nodes] then return end
-  expect(nodes, 'zset')
-  expect(ready(queue, 0), 'list')
-  expect(of_queue(queue, 'waiting'), 'zset')
-  local rare = { ready(queue, 3), ready(queue, 6), ready(queue, 9), of_queue(queue, 'delayed'), of_queue(queue, 'paused') }
-  expect_rare(rare, RARE_KINDS)
+  expect(of_queue(queue, 'nodes'), 'zset')
+  if not kinds[of_queue(queue, 'paused')] then expect_queues({ queue }) end
 end
 
 -- Ring one waiter of the queue for each of `count` messages that came. Who parked last is rung first: the dead sink down.
 local function ring(queue, count)
-  if redis.call('EXISTS', of_queue(queue, 'paused')) == 1 then return end
-  local bells = redis.call('ZPOPMAX', of_queue(queue, 'waiting'), count)
+  local waiting = of_queue(queue, 'waiting')
+  if not was_there(waiting) or redis.call('EXISTS', waiting) == 0 or redis.call('EXISTS', of_queue(queue, 'paused')) == 1 then return end
+  local bells = redis.pcall('ZPOPMAX', waiting, count) -- what came is written: nothing may fail any more
   if #bells == 0 then return end
   for i = 1, #bells, 2 do
     local bell = key('bell:' .. bells[i])
@@ -135,7 +225,12 @@ local function ring(queue, count)
 end
 
 local function any_ready(queue)
-  return redis.call('EXISTS', ready(queue, 0), ready(queue, 3), ready(queue, 6), ready(queue, 9)) > 0
+  local lists = {}
+  for _, step in ipairs(STEPS) do
+    local list = ready(queue, step)
+    if was_there(list) then lists[#lists + 1] = list end
+  end
+  return #lists > 0 and redis.call('EXISTS', unpack(lists)) > 0
 end
 
 -- Whether a claim would find something: ready, or delayed and due.
@@ -155,14 +250,15 @@ local function add(messages, now, came)
     -- Work for later waits with us only while one of ours serves the queue; else a Celery worker must find it in the list.
     if due > now and redis.call('ZCOUNT', of_queue(queue, 'nodes'), now, '+inf') > 0 then
       redis.call('ZADD', of_queue(queue, 'delayed'), due, step .. raw)
+      kinds[of_queue(queue, 'delayed')] = 'zset'
     else
-      redis.call('LPUSH', ready(queue, step), raw)
+      push('LPUSH', ready(queue, step), raw)
     end
   end
 end
 
 -- The ids that may be a message's: its header and its correlation id. Texts within strings have their quotes escaped, so
--- only keys are found; the body is base64, which has none. Whoever acts on it decodes the message and compares.
+-- only keys are found, and none of the body, which is itself such a text. Whoever acts on it decodes it and compares.
 local function ids_in(raw)
   local found = {}
   for _, name in ipairs({ '"id"', '"correlation_id"' }) do
@@ -185,18 +281,29 @@ local function revoked_id(raw, now)
   end
 end
 
--- Store result documents {key, number of the document, time to live in ms or -1} and tell who waits for them.
+-- Note a document {key, number of the document, time to live in ms or -1} among those to store.
+local function keep_document(documents, record)
+  local n = #documents
+  documents[n + 1], documents[n + 2], documents[n + 3] = record[1], ARGV[record[2]], record[3]
+end
+
+-- Store result documents, { key, document, time to live in ms or -1, and so on }, and tell who waits for them.
 local function store_documents(documents, results_db, own_db)
   if #documents == 0 then return end
   if results_db ~= own_db then redis.call('SELECT', results_db) end
-  for _, document in ipairs(documents) do
-    if document[3] < 0 then
-      redis.call('SET', document[1], ARGV[document[2]])
+  local ttl_ms, as_text
+  for i = 1, #documents, 3 do
+    if ttl_ms ~= documents[i + 2] then
+      ttl_ms = documents[i + 2]
+      as_text = string.format('%d', ttl_ms) -- once: a number as argument is written with many digits first
+    end
+    if ttl_ms < 0 then
+      redis.call('SET', documents[i], documents[i + 1])
     else
-      redis.call('SET', document[1], ARGV[document[2]], 'PX', document[3])
+      redis.call('PSETEX', documents[i], as_text, documents[i + 1])
     end
   end
   if results_db ~= own_db then redis.call('SELECT', own_db) end
   -- Last, and allowed to fail: a user of an access list may lack the channel, and waiters look by themselves too.
-  for _, document in ipairs(documents) do redis.pcall('PUBLISH', document[1], ARGV[document[2]]) end
+  for i = 1, #documents, 3 do redis.pcall('PUBLISH', documents[i], documents[i + 1]) end
 end

@@ -16,7 +16,10 @@ local nodes = redis.call('ZRANGE', key('nodes'), 0, -1)
 for _, node in ipairs(nodes) do expect(key('leased:' .. node), 'hash') end
 if wrong then return refusal() end
 for _, node in ipairs(nodes) do
-  for _, packed in ipairs(redis.call('HVALS', key('leased:' .. node))) do expect_queue(cmsgpack.unpack(packed)[1]) end
+  for _, field in ipairs(redis.call('HKEYS', key('leased:' .. node))) do
+    local _, _, _, queue = read_lease(field)
+    expect_queue(queue)
+  end
 end
 if wrong then return refusal() end
 if redis.call('ZCOUNT', key('nodes'), now, '+inf') > 0 then return -1 end
@@ -37,12 +40,12 @@ go_on_when_full()
 for _, node in ipairs(nodes) do
   local leased = key('leased:' .. node)
   local fields = redis.call('HKEYS', leased)
-  local function number(field) return tonumber(string.match(field, ':(%d+)$')) end
+  local function number(field) return select(2, read_lease(field)) end
   table.sort(fields, function(a, b) return number(a) > number(b) end) -- the oldest last, as it goes to the head
   for _, field in ipairs(fields) do
     if moved == most then return moved end
-    local queue, step, _, _, raw = unpack(cmsgpack.unpack(redis.call('HGET', leased, field)))
-    redis.call('RPUSH', ready(queue, step), raw)
+    local _, _, _, queue, step = read_lease(field)
+    redis.call('RPUSH', ready(queue, step), redis.call('HGET', leased, field))
     redis.call('HDEL', leased, field)
     moved = moved + 1
   end

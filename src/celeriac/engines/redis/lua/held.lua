@@ -2,7 +2,7 @@
 --
 -- ARGV   1  key prefix
 --        2  packed { node, child, generation }
--- Reply  { {token, queue, deliveries, begun, raw, past or '', token of the owner it was taken over from or -1}, ... } in order of token
+-- Reply  { {token, tail, past or '', raw}, ... } with the tails of their fields, in order of token
 
 local node, child, generation = unpack(cmsgpack.unpack(ARGV[2]))
 local leased, info = key('leased:' .. node), key('node:' .. node)
@@ -16,12 +16,11 @@ end
 local noted = was_there(key('past'))
 local held, all = {}, redis.call('HGETALL', leased)
 for i = 1, #all, 2 do
-  local owner, token = string.match(all[i], '^(%d+):(%d+)$')
-  if tonumber(owner) == child then
-    local queue, _, deliveries, begun, raw, previous = unpack(cmsgpack.unpack(all[i + 1]), 1, 6)
-    local _, told = 0, ''
+  local owner, token, tail = read_lease(all[i])
+  if owner == child then
+    local raw, _, told = all[i + 1], 0, ''
     if noted then _, told = past_of(raw) end
-    held[#held + 1] = { tonumber(token), queue, deliveries, begun, raw, told, previous or -1 }
+    held[#held + 1] = { token, tail, told, raw }
   end
 end
 table.sort(held, function(a, b) return a[1] < b[1] end)

@@ -78,8 +78,22 @@ if verb == 'nodes' then
   return { found, now }
 end
 
-local queues, leased, dead = {}, {}, {}
-for _, name in ipairs(redis.call('SMEMBERS', key('queues'))) do
+local queues, leased, dead, names = {}, {}, {}, {}
+local function meet(queue)
+  names[queue] = true
+  return queue
+end
+for _, node in ipairs(redis.call('ZRANGE', key('nodes'), 0, -1)) do
+  expect(key('leased:' .. node), 'hash')
+  if wrong then return refusal() end
+  for _, field in ipairs(redis.call('HKEYS', key('leased:' .. node))) do
+    local _, _, _, queue = read_lease(field)
+    leased[#leased + 1] = meet(queue)
+  end
+end
+for _, packed in ipairs(redis.call('HVALS', key('dead:letters'))) do dead[#dead + 1] = meet(cmsgpack.unpack(packed)[1]) end
+for _, name in ipairs(redis.call('SMEMBERS', key('queues'))) do meet(name) end
+for name in pairs(names) do
   expect_queue(name)
   if wrong then return refusal() end
   local oldest = ''
@@ -94,12 +108,4 @@ for _, name in ipairs(redis.call('SMEMBERS', key('queues'))) do
     oldest,
   }
 end
-for _, node in ipairs(redis.call('ZRANGE', key('nodes'), 0, -1)) do
-  expect(key('leased:' .. node), 'hash')
-  if wrong then return refusal() end
-  for _, packed in ipairs(redis.call('HVALS', key('leased:' .. node))) do
-    leased[#leased + 1] = cmsgpack.unpack(packed)[1]
-  end
-end
-for _, packed in ipairs(redis.call('HVALS', key('dead:letters'))) do dead[#dead + 1] = cmsgpack.unpack(packed)[1] end
 return { queues, leased, dead }

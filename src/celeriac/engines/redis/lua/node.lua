@@ -41,4 +41,10 @@ for _, queue in ipairs(queues) do
   -- Waiters park anew every second or so; who has not for this long is dead.
   redis.call('ZREMRANGEBYSCORE', of_queue(queue, 'waiting'), '-inf', now - 600000)
 end
+-- Queues that nobody serves and in which nothing lies are forgotten, some at a time: names may be made up for a day's use.
+-- (Whatever comes to them enters them again.)
+for _, queue in ipairs(redis.call('SRANDMEMBER', key('queues'), 100)) do
+  local traces = { of_queue(queue, 'nodes'), of_queue(queue, 'delayed'), of_queue(queue, 'paused') }
+  if not any_ready(queue) and redis.call('EXISTS', unpack(traces)) == 0 then redis.call('SREM', key('queues'), queue) end
+end
 return 1

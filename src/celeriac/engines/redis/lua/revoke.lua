@@ -60,11 +60,11 @@ local newest = numbers[version]
 if newest == since or not was_there(marks) then return { newest, {} } end
 local held, all = {}, redis.call('HGETALL', key('leased:' .. first))
 for i = 1, #all, 2 do
-  local queue, _, _, _, raw = unpack(cmsgpack.unpack(all[i + 1]))
+  local raw = all[i + 1]
   local id = revoked_id(raw, now)
   if id then
-    local child, token = string.match(all[i], '^(%d+):(%d+)$')
-    held[#held + 1] = { tonumber(child), tonumber(token), queue, raw, id, signal_of(id) }
+    local child, token, _, queue = read_lease(all[i])
+    held[#held + 1] = { child, token, queue, raw, id, signal_of(id) }
   end
 end
 return { newest, held }

@@ -4,7 +4,7 @@
 --        2  packed { from node or '', from child or -1, to node, to child, highest token that `to` has seen,
 --                    {token, ...} or nil for all }
 --           with no node named: from a node that has expired, if `to` has itself renewed without a gap for a full lease
--- Reply  { {token, queue, deliveries, begun, raw, past or '', old token}, ... }, or nil when no node has expired
+-- Reply  { {token, tail, past or '', raw}, ... } with the tails of their fields, or nil when no node has expired
 --
 -- After an outage the living renew first: nobody may take over who has not been steady for as long as a lease lasts, its own
 -- and that of whom it takes over from (who renews no oftener than that asks for).
@@ -78,9 +78,8 @@ end
 local taken = {}
 local all = redis.call('HGETALL', theirs)
 for i = 1, #all, 2 do
-  local owner, number = string.match(all[i], '^(%d+):(%d+)$')
-  local token = tonumber(number)
-  if whole_node or (tonumber(owner) == from_child and (not wanted or wanted[token])) then
+  local owner, token = read_lease(all[i])
+  if whole_node or (owner == from_child and (not wanted or wanted[token])) then
     taken[#taken + 1] = { token, all[i], all[i + 1] }
   end
 end
@@ -91,12 +90,18 @@ if #taken > 0 then
   local token = new_tokens(#taken, seen_token)
   for i, lease in ipairs(taken) do
     redis.call('HDEL', theirs, lease[2])
-    local queue, step, deliveries, begun, raw = unpack(cmsgpack.unpack(lease[3]))
-    redis.call('HSET', own, lease_field(to_child, token + i), cmsgpack.pack({ queue, step, deliveries, begun, raw, lease[1] }))
+    local _, previous, _, queue, step, deliveries, begun = read_lease(lease[2])
+    local tail, raw = lease_tail(queue, step, deliveries, begun, previous), lease[3]
+    redis.call('HSET', own, lease_field(to_child, token + i, tail), raw)
     local _, told = 0, ''
     if was_there(key('past')) then _, told = past_of(raw) end
-    leases[i] = { token + i, queue, deliveries, begun, raw, told, lease[1] }
+    leases[i] = { token + i, tail, told, raw }
   end
+end
+if not whole_node and from == to and not only then
+  -- The child is dead, and another number is never given twice. Should a claim of it arrive yet, what it takes is found as
+  -- that of a child which does not live.
+  redis.call('HDEL', key('node:' .. from), 'generation:' .. from_child)
 end
 if whole_node then
   for _, queue in ipairs(queues) do redis.call('ZREM', of_queue(queue, 'nodes'), from) end

@@ -4,7 +4,7 @@
 --        2  packed { 'queues' } | { 'ready', queue, step, how many were looked at, {id, ...} } | { 'delayed', queue, cursor, {id, ...} }
 --           | { 'list', queue, most } | { 'withdraw', { {queue, step, raw, was delayed, record or nil}, ... }, results' database, own database }
 --           | { 'hasten', { {queue, step, raw, new raw}, ... } }
---           record as in exchange.lua
+--           record { key, document, time to live in ms or -1 }
 -- Reply  queues: names; ready: { how many were looked at by now or -1 at the end, {raw, ...} };
 --        delayed: { next cursor ('0' at the end), { {step and raw, due in ms}, ... } }; list: { {step and raw, due in ms}, ... };
 --        withdraw, hasten: 1 for each that was (still) there, else 0
@@ -102,7 +102,7 @@ for i, item in ipairs(first) do
   if done[i] == 0 then done[i] = redis.call('LREM', ready(queue, step), 1, raw) end
   if done[i] == 1 then
     redis.call('HDEL', key('past'), redis.sha1hex(raw))
-    if record then documents[#documents + 1] = record end
+    if record then keep_document(documents, record) end
   end
 end
 store_documents(documents, results_db, own_db)

@@ -13,8 +13,8 @@ SELECT due, id, queue, priority, deliveries, begun, published FROM delayed WHERE
 DELETE FROM delayed WHERE due = ? AND id = ?;
 
 -- name: next_due
--- Args: queue.
-SELECT min(due) FROM delayed WHERE queue = ?;
+-- Args: queues (a JSON list).
+SELECT min((SELECT min(due) FROM delayed WHERE queue = served.value)) FROM json_each(?) AS served;
 
 -- name: paused
 SELECT queue FROM paused;
@@ -22,6 +22,11 @@ SELECT queue FROM paused;
 -- name: next
 -- The next messages of one queue. Args: queue, limit.
 SELECT priority, id, deliveries, begun, published FROM ready WHERE queue = ? ORDER BY priority, id LIMIT ?;
+
+-- name: next_after
+-- Those after one of them. Args: queue, its priority, its id, limit.
+SELECT priority, id, deliveries, begun, published FROM ready
+WHERE queue = ? AND (priority, id) > (?, ?) ORDER BY priority, id LIMIT ?;
 
 -- name: take
 -- Args: queue, priority, id.
@@ -43,6 +48,10 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?);
 -- Args: id.
 SELECT raw FROM messages WHERE id = ?;
 
+-- name: raws
+-- In the order of the list, in which json_each walks. Args: ids (a JSON list).
+SELECT raw FROM json_each(?) AS wanted CROSS JOIN messages ON messages.id = wanted.value;
+
 -- name: any_past
 SELECT EXISTS (SELECT 1 FROM past);
 
@@ -61,3 +70,7 @@ DELETE FROM queue_waiters WHERE bell = ?;
 -- name: waiting
 -- Args: queue, limit.
 SELECT bell FROM queue_waiters WHERE queue = ? LIMIT ?;
+
+-- name: waited_for
+-- Queues in which something is left for someone who waits.
+SELECT DISTINCT queue FROM queue_waiters AS waiting WHERE EXISTS (SELECT 1 FROM ready WHERE queue = waiting.queue);

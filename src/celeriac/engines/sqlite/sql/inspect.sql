@@ -28,18 +28,6 @@ INSERT OR IGNORE INTO paused (queue) VALUES (?);
 -- Args: queue.
 DELETE FROM paused WHERE queue = ?;
 
--- name: purge_messages
--- Args: queue, queue.
-DELETE FROM messages WHERE id IN (SELECT id FROM ready WHERE queue = ? UNION ALL SELECT id FROM delayed WHERE queue = ?);
-
--- name: purge_ready
--- Args: queue.
-DELETE FROM ready WHERE queue = ?;
-
--- name: purge_delayed
--- Args: queue.
-DELETE FROM delayed WHERE queue = ?;
-
 -- name: letters
 -- Args: older than this id, limit.
 SELECT id, queue, task_id, task, reason, detail, buried, deliveries, raw FROM dead

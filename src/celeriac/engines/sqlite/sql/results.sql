@@ -24,9 +24,12 @@ INSERT OR IGNORE INTO result_waiters (task_id, bell) VALUES (?, ?);
 -- Args: task_id, bell.
 DELETE FROM result_waiters WHERE task_id = ? AND bell = ?;
 
+-- name: any_watchers
+SELECT EXISTS (SELECT 1 FROM result_waiters);
+
 -- name: watchers
--- Args: task_id.
-SELECT bell FROM result_waiters WHERE task_id = ?;
+-- Args: task_ids (a JSON list).
+SELECT bell, task_id FROM result_waiters WHERE task_id IN (SELECT value FROM json_each(?));
 
 -- name: forget_bell
 -- Args: bell.

@@ -1,17 +1,18 @@
 -- Settle leases: tables leased, messages, dead, results. Runs in one write transaction; a row that is not there any more
 -- means that the lease went to someone else, and nothing of that commit is applied.
 
--- name: lease
--- Args: token, node, child.
-SELECT id, queue, priority, deliveries, begun, published FROM leased WHERE token = ? AND node = ? AND child = ?;
+-- name: leases
+-- Args: tokens (a JSON list), node, child.
+SELECT token, id, queue, priority, deliveries, begun, published FROM leased
+WHERE token IN (SELECT value FROM json_each(?)) AND node = ? AND child = ?;
 
--- name: end_lease
--- Args: token.
-DELETE FROM leased WHERE token = ?;
+-- name: end_leases
+-- Args: tokens (a JSON list).
+DELETE FROM leased WHERE token IN (SELECT value FROM json_each(?));
 
--- name: delete_message
--- Args: id.
-DELETE FROM messages WHERE id = ?;
+-- name: delete_messages
+-- Args: ids (a JSON list).
+DELETE FROM messages WHERE id IN (SELECT value FROM json_each(?));
 
 -- name: begin
 -- Args: token.

@@ -33,6 +33,18 @@ DELETE FROM delayed WHERE due = ? AND id = ?;
 -- Args: queue, priority, id.
 DELETE FROM ready WHERE queue = ? AND priority = ? AND id = ?;
 
+-- name: first_ready
+-- Args: queue, highest id, limit.
+SELECT queue, priority, id FROM ready WHERE queue = ? AND id <= ? ORDER BY priority, id LIMIT ?;
+
+-- name: first_delayed
+-- Args: queue, highest id, limit.
+SELECT due, id FROM delayed WHERE queue = ? AND id <= ? ORDER BY due, id LIMIT ?;
+
+-- name: delete_message
+-- Args: id.
+DELETE FROM messages WHERE id = ?;
+
 -- name: hasten
 -- Args: due, id.
 INSERT INTO ready (queue, priority, id, deliveries, begun, published)
