@@ -1,1 +1,1 @@
-"""Examples that run from the repository's root, for instance `python -m examples.demo`."""
+"""Examples that run from the repository's root: `python -m examples.studio` and `python -m examples.demo`."""

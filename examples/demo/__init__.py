@@ -1,1 +1,1 @@
-"""Pictures and mails by tasks: `python -m examples.demo` from the repository's root, or `make demo`."""
+"""Pictures and mails by tasks: `python -m examples.demo` from the repository's root, or `make demo </dev/null`."""

@@ -6,18 +6,19 @@ from pathlib import Path
 
 from PIL import Image
 
-from examples.demo import thumbnails
-from examples.demo.subscribers import Subscriber
+from examples.demo.tasks import path_of
+from examples.shared import thumbnails
+from examples.shared.subscribers import Subscriber
 
 __all__ = ["mail_problems", "thumbnail_problems"]
 
 
-def thumbnail_problems(pictures: Iterable[Path], folder: Path) -> list[str]:
+def thumbnail_problems(pictures: Iterable[Path]) -> list[str]:
     """One sentence for every thumbnail that is missing, unreadable or of the wrong size."""
     problems = []
     for picture in pictures:
         for edge_px in thumbnails.EDGES_PX:
-            path, wanted = thumbnails.path_of(picture, folder, edge_px), thumbnails.size_of(picture, edge_px)
+            path, wanted = path_of(picture, edge_px), thumbnails.size_of(picture, edge_px)
             try:
                 with Image.open(path) as image:
                     image.load()

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from examples.demo.app import HOME, ROOT
-from examples.demo.thumbnails import EDGES_PX
+from examples.shared.thumbnails import EDGES_PX
 
 __all__ = ["of_problems", "of_success"]
 

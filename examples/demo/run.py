@@ -11,16 +11,18 @@ from examples.demo import check, report
 from examples.demo.app import HOME, ROOT
 from examples.demo.batch import Batch
 from examples.demo.progress import Snapshot
-from examples.demo.smtp_sink import SmtpSink
-from examples.demo.subscribers import SUBSCRIBERS
 from examples.demo.tasks import send_mail, thumbnail
-from examples.demo.thumbnails import EDGES_PX
 from examples.demo.view import LOG_LINES, View, view_for_this_output
-from examples.demo.worker import Worker, WorkerDied
+from examples.shared import subscribers
+from examples.shared.samples import SAMPLES
+from examples.shared.smtp_sink import SmtpSink
+from examples.shared.thumbnails import EDGES_PX
+from examples.shared.worker import Worker, WorkerDied
 
 __all__ = ["main"]
 
-PICTURES = sorted(path for path in (ROOT / "examples" / "pictures").iterdir() if path.suffix in {".jpg", ".png"})
+PICTURES = list(SAMPLES.values())
+SUBSCRIBERS = subscribers.SUBSCRIBERS[:200]
 DEADLINE_S = 120.0
 LOOK_EVERY_S = 0.1
 
@@ -37,7 +39,7 @@ def main() -> int:
     pictures, mails = _batches()
     try:
         # Left in reverse: the view first, then the worker, and the mail server when nobody needs it any more.
-        with SmtpSink(seed="mailbox") as sink, Worker(sink.port) as worker, view_for_this_output() as view:
+        with SmtpSink(seed="mailbox") as sink, _worker(sink) as worker, view_for_this_output() as view:
             _publish_and_follow(pictures, mails, started_s, sink, worker, view)
     except WorkerDied as exc:
         print(exc, file=sys.stderr)
@@ -48,7 +50,7 @@ def main() -> int:
     problems = [
         *worker.problems(),
         *(sentence for batch in (pictures, mails) for sentence in batch.failures + batch.unfinished()),
-        *check.thumbnail_problems(PICTURES, HOME / "thumbnails"),
+        *check.thumbnail_problems(PICTURES),
         *check.mail_problems(SUBSCRIBERS, sink.delivered),
     ]
     if problems:
@@ -56,6 +58,10 @@ def main() -> int:
         return 1
     print(report.of_success(len(PICTURES), len(SUBSCRIBERS), sink.refused, time.monotonic() - started_s))
     return 0
+
+
+def _worker(sink: SmtpSink) -> Worker:
+    return Worker("examples.demo.tasks", HOME / "worker.log", DEMO_SMTP_PORT=str(sink.port))
 
 
 def _batches() -> tuple[Batch, Batch]:

@@ -9,31 +9,37 @@ from uuid import uuid4
 
 from PIL import Image, ImageOps
 
-__all__ = ["EDGES_PX", "make", "path_of", "size_of"]
+__all__ = ["EDGES_PX", "load", "make", "save", "shrunk", "size_of"]
 
 EDGES_PX = (96, 240, 480, 960)
 
 
-def path_of(picture: Path, folder: Path, edge_px: int) -> Path:
-    """Where the thumbnail goes: `sea.jpg` at 240 becomes `sea-240.jpg`. The same call writes the same file again."""
-    return folder / f"{picture.stem}-{edge_px}{picture.suffix}"
-
-
-def make(picture: Path, folder: Path, edge_px: int) -> Path:
-    """Write the thumbnail of `picture` whose longer side is at most `edge_px`, and return where it is."""
+def load(picture: Path) -> Image.Image:
+    """The picture, upright and in colours that can be blended."""
     with Image.open(picture) as stored:
         # Cameras store a picture as the sensor saw it and note how to turn it; a copy without the note must be turned.
         image = ImageOps.exif_transpose(stored)
-    if image.mode == "P":
-        # Colours between two entries of a palette do not exist, so a palette cannot be resized smoothly.
+    if image.mode not in {"L", "RGB", "RGBA"}:
+        # Colours between two entries of a palette do not exist, so a palette cannot be resized smoothly; and those of
+        # printers are not those of screens.
         image = image.convert("RGBA" if image.has_transparency_data else "RGB")
-    image.thumbnail((edge_px, edge_px), Image.Resampling.LANCZOS)
-    target = path_of(picture, folder, edge_px)
-    _write(image, target)
-    return target
+    return image
 
 
-def _write(image: Image.Image, target: Path) -> None:
+def make(picture: Path, target: Path, edge_px: int) -> Path:
+    """Write the thumbnail of `picture` whose longer side is at most `edge_px`, and return where it is."""
+    return save(shrunk(load(picture), edge_px), target)
+
+
+def shrunk(image: Image.Image, edge_px: int) -> Image.Image:
+    """A copy that fits into a square of `edge_px`."""
+    copy = image.copy()
+    copy.thumbnail((edge_px, edge_px), Image.Resampling.LANCZOS)
+    return copy
+
+
+def save(image: Image.Image, target: Path) -> Path:
+    """Write the whole file or none, in the format that its name says. The same call writes the same file again."""
     target.parent.mkdir(parents=True, exist_ok=True)
     # A task that is killed halfway must not leave half a picture under the final name: write aside, then rename.
     aside = target.with_name(f".{uuid4().hex}{target.suffix}")
@@ -42,6 +48,7 @@ def _write(image: Image.Image, target: Path) -> None:
         os.replace(aside, target)
     finally:
         aside.unlink(missing_ok=True)
+    return target
 
 
 def size_of(picture: Path, edge_px: int) -> tuple[int, int]:
