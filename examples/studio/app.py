@@ -31,6 +31,8 @@ app.conf.update(
     task_routes={"examples.studio.tasks.send_mail": {"queue": "studio.mails", "priority": 6}},
     # Store STARTED when a run begins, so that the page can tell what runs from what waits.
     task_track_started=True,
+    # Whatever a stranger's picture makes of the program that reads it, it ends.
+    task_time_limit=60.0,
     # On Redis a worker that is silent for so long counts as dead. 15 s is a good value; here somebody is watching.
     worker_lease=3.0,
     # A task whose worker died runs again, so often. Usually 3; but here killing workers is a game.

@@ -59,6 +59,8 @@ def test_axe_finds_nothing_and_nothing_sticks_out(
         holds(page, "document.querySelector('.picture.working progress')?.value >= 4")
         holds(page, "[...document.querySelectorAll('.picture.done img')].every((image) => image.complete)")
         keep(page, name)
+        page.set_input_files("#file", files=[{"name": "letter.jpg", "mimeType": "image/jpeg", "buffer": b"Dear Sir"}])
+        expect(page.locator("#problems")).to_contain_text("letter.jpg")
         assert violations(page) == []
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         page.get_by_role("button", name="Sheet: planet.jpg").first.click()

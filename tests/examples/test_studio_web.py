@@ -131,10 +131,15 @@ def test_requests_are_answered_within_20_ms_while_2000_tasks_wait(
 def test_it_ends_with_all_of_its_processes(tmp_path: Path, number: signal.Signals) -> None:
     with Studio(tmp_path, empty=False) as studio:
         until(lambda: len(studio.drawn().get("workers", [])) == 1, "it has a worker")
+        page = http.client.HTTPConnection("127.0.0.1", studio.port, timeout=30)
+        page.request("GET", "/events")
+        page.getresponse()  # and goes on listening
         everyone = tree_of(studio.pid)
         assert len(everyone) > 2
         assert studio.stop(number) == (0 if number == signal.SIGINT else 128 + number)
         assert not [pid for pid in everyone if alive(pid)]
+        assert "Traceback" not in studio.log
+        page.close()
 
 
 def test_a_second_studio_keeps_its_hands_off_the_first(tmp_path: Path) -> None:
