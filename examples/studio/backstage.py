@@ -111,7 +111,7 @@ class Backstage:
     def _drawn_workers(self, seen: Overview) -> list[dict[str, Any]]:
         drawn = {
             name: {"name": name, "alive": False, "slots": 0, "busy": 0, "ours": True}
-            for name, killed in self._killed.items()
+            for name, killed in list(self._killed.items())
             if time.monotonic() - killed < MOURNED_S
         }
         for one in seen.workers:

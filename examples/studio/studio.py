@@ -1,6 +1,7 @@
 """What the page shows and what its buttons do, without HTTP. Nothing here waits for a task to end."""
 
 import asyncio
+import logging
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -8,13 +9,13 @@ from typing import Any, NamedTuple
 
 from celeriac import uuid
 from celeriac.documents import Document
-from celeriac.exceptions import OperationalError
 from celeriac.insights import documents
 from celeriac.states import READY_STATES
 from examples.shared.subscribers import SUBSCRIBERS
 from examples.studio import darkroom, tasks
 from examples.studio.app import LOOK_EVERY_S, app
 
+logger = logging.getLogger(__name__)
 NOTHING = Document("", "PENDING")  # what the store tells of a task that waits
 
 
@@ -74,8 +75,10 @@ class Studio:
             try:
                 self._take(asked, await asyncio.to_thread(documents, app, asked))
                 self.drawn = self._draw() | await asyncio.to_thread(self._look_behind, self)
-            except OperationalError as exc:
-                self.drawn = {"trouble": str(exc)}  # the next look may find the store back
+            except Exception as exc:  # a loop that ends is worse than any error; and the store may come back
+                if self.drawn != (trouble := {"trouble": str(exc)}):
+                    logger.warning("cannot ask the store: %r", exc)
+                    self.drawn = trouble
             await asyncio.sleep(LOOK_EVERY_S)
 
     def state(self, task_id: str) -> str:

@@ -12,9 +12,10 @@ from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response, StreamingResponse
+from starlette.responses import FileResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
+from celeriac.exceptions import OperationalError
 from examples.shared.guard import Guard
 from examples.shared.samples import SAMPLES
 from examples.shared.thumbnails import EDGES_PX
@@ -74,6 +75,9 @@ def make_web(studio: Studio, *more: BaseRoute) -> Starlette:
         await look_up(buttons, request.path_params["button"])()
         return Response(status_code=202)
 
+    async def away(_: Request, exc: Exception) -> Response:
+        return PlainTextResponse("The store cannot be reached now; nothing was sent.", 503)
+
     @asynccontextmanager
     async def watching(_: Starlette) -> AsyncIterator[None]:
         watch = asyncio.create_task(studio.watch())
@@ -90,7 +94,12 @@ def make_web(studio: Studio, *more: BaseRoute) -> Starlette:
         Route("/pictures/{picture:uuid}/{name}", made),
         Route("/newsletter/{button}", newsletter, methods=["POST"]),
     ]
-    return Starlette(routes=[*routes, *more], middleware=[Middleware(Guard)], lifespan=watching)
+    return Starlette(
+        routes=[*routes, *more],
+        middleware=[Middleware(Guard)],
+        exception_handlers={OperationalError: away},
+        lifespan=watching,
+    )
 
 
 def look_up(things: Mapping[str, Any], name: str) -> Any:

@@ -47,15 +47,19 @@ def keep(page: Page, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "width", "scheme"),
-    [("studio-light.png", 1280, "light"), ("studio-dark.png", 1280, "dark"), ("studio-phone.png", 360, "light")],
+    ("name", "width", "scheme", "added"),
+    [
+        ("studio-light.png", 1280, "light", ("sea", "fractal")),
+        ("studio-dark.png", 1280, "dark", ("lights", "plasma")),
+        ("studio-phone.png", 360, "light", ("currents", "mountains")),
+    ],
 )
 def test_axe_finds_nothing_and_nothing_sticks_out(
-    chromium: Browser, busy: Studio, name: str, width: int, scheme: str
+    chromium: Browser, busy: Studio, name: str, width: int, scheme: str, added: tuple[str, str]
 ) -> None:
     with open_page(chromium, busy, width, scheme) as page:
-        page.get_by_role("button", name="sea.jpg", exact=True).click()
-        page.get_by_role("button", name="fractal.jpg", exact=True).click()
+        for sample in added:
+            page.get_by_role("button", name=f"{sample}.jpg", exact=True).click()
         holds(page, "document.querySelector('.picture.working progress')?.value >= 4")
         holds(page, "[...document.querySelectorAll('.picture.done img')].every((image) => image.complete)")
         keep(page, name)

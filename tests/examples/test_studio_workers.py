@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from playwright.sync_api import Page, expect
+from pathlib import Path
 
-from support.studio import Studio
+from playwright.sync_api import Browser, Page, expect
+
+from support.redis_server import RedisServer
+from support.studio import Studio, open_page
 
 # Slow enough that the page sees each step before the worker is killed.
 PACE_S = 0.3
@@ -43,3 +46,19 @@ def test_work_waits_when_no_worker_is_left_and_goes_on_with_the_next(page: Page,
     expect(page.locator(".picture.waiting")).to_have_count(1)
     page.click("#start")
     expect(page.locator(".picture.done")).to_have_count(1)
+
+
+def test_a_store_that_is_away_is_told_and_found_again(chromium: Browser, tmp_path: Path) -> None:
+    with (
+        RedisServer(tmp_path / "redis") as redis,
+        Studio(tmp_path, redis.url()) as studio,
+        open_page(chromium, studio, trouble=True) as page,
+    ):
+        redis.stop()
+        expect(page.locator("#store")).to_have_text("the store is away")
+        page.click("#send")
+        expect(page.locator("#problems")).to_contain_text("The store cannot be reached now; nothing was sent.")
+        redis.start()
+        expect(page.locator("#store")).to_have_text("on Redis")
+        page.get_by_role("button", name="sea.jpg", exact=True).click()
+        expect(page.locator(".picture.done")).to_have_count(1)

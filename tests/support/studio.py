@@ -71,7 +71,11 @@ class Studio(WorkerProcess):
         finally:
             for pid in filter(alive, everyone):
                 os.kill(pid, signal.SIGKILL)
-            super().__exit__(kind, error, trace)
+            super().__exit__(kind, None, None)
+            # Seen when the test fails.
+            for log in sorted(self.home.glob("*.log")):
+                print(f"----- {log.name}\n{log.read_text()[-4000:]}-----")
+            print(f"----- studio\n{self.log}-----")
 
     def close(self) -> int:
         """Press Ctrl-C; the exit status."""
@@ -111,8 +115,10 @@ def browser_here() -> Iterator[Browser]:
 
 
 @contextmanager
-def open_page(browser: Browser, studio: Studio, width: int = 1280, scheme: str = "light") -> Iterator[Page]:
-    """The studio's page. Whatever the browser complains of (errors, refused by the policy) fails the test."""
+def open_page(
+    browser: Browser, studio: Studio, width: int = 1280, scheme: str = "light", *, trouble: bool = False
+) -> Iterator[Page]:
+    """The studio's page. What the browser complains of (errors, what the policy forbids) fails the test, but for trouble."""
     context: BrowserContext = browser.new_context(
         viewport={"width": width, "height": 860},
         color_scheme="dark" if scheme == "dark" else "light",
@@ -128,7 +134,7 @@ def open_page(browser: Browser, studio: Studio, width: int = 1280, scheme: str =
     try:
         yield page
         refused = [text for text in complaints if "status of 4" not in text]  # that a file was refused is no error
-        assert refused == []
+        assert trouble or refused == []
     finally:
         context.close()
 

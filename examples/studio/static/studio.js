@@ -33,6 +33,11 @@ async function send(method, path, body) {
   }
 }
 
+async function press(method, path) {
+  const trouble = await send(method, path);
+  if (trouble) complain(trouble);
+}
+
 async function upload(name, data) {
   const trouble = data.size > MAX_BYTES
     ? `More than ${MAX_BYTES / 1e6} MB is too much.`
@@ -79,8 +84,8 @@ for (const name of SAMPLES) {
   $("samples").append(item);
 }
 $("all-samples").onclick = () => SAMPLES.forEach(uploadSample);
-$("send").onclick = () => send("POST", "/newsletter/send");
-$("retry").onclick = () => send("POST", "/newsletter/retry");
+$("send").onclick = () => press("POST", "/newsletter/send");
+$("retry").onclick = () => press("POST", "/newsletter/retry");
 $("start").onclick = async () => { say((await send("POST", "/workers")) ? "These are enough workers." : "A worker starts."); };
 $("close").onclick = () => $("viewer").close();
 $("viewer").onclick = ({ target }) => { if (target === $("viewer")) $("viewer").close(); };
@@ -127,7 +132,7 @@ function newCard({ id, name }) {
   card.querySelector("progress").ariaLabel = `Progress of ${name}`;
   card.querySelector(".close").onclick = () => {
     cancelled.add(id);
-    send("DELETE", `/pictures/${id}`);
+    press("DELETE", `/pictures/${id}`);
   };
   for (const [label, file] of [...SIZES.map((size) => [`${size}`, size]), ["Sheet", "sheet"]]) {
     const button = make("button", label);
