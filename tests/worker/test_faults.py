@@ -821,6 +821,18 @@ def test_renewal_goes_on_after_an_outage_and_is_told_once(
     assert caplog.text.count("cannot be renewed") == 1
 
 
+def test_a_worker_that_ends_with_an_outage_tells_that_it_is_over(
+    make_site: Callable[..., Site], caplog: pytest.LogCaptureFixture
+) -> None:
+    outage = Outage()
+    site = make_site(outage, worker_lease=0.5)
+    with lease_service(site) as (service, _):
+        service._backoff = Backoff(first_s=PATIENCE_S, longest_s=PATIENCE_S)  # the next attempt is the one at the end
+        with outage:
+            until(lambda: "cannot be renewed" in caplog.text, "it is told")
+    assert caplog.text.count("is renewed again") == 1
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_children_die_at_random_and_nothing_is_lost(make_site: Callable[..., Site], seed: int) -> None:
     site = make_site(RandomFaults(seed, error=0.15, lost=0.15), max_deliveries=1000)

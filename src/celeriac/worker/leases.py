@@ -159,11 +159,11 @@ class LeaseService:
                         reach("recovered")
                     recover_at = now + _LOOK_FOR_DEAD_S
                 self._settle_own()
+                self._note(None)
                 if self._stopping.is_set() and self._reports.empty():
                     reach("leaving")
                     self.sign_off()
                     return
-                self._note(None)
                 attempt = 0
                 timeout_s = max(0.0, min(renew_at, recover_at) - time.monotonic())
             except StoreTooNew as error:
