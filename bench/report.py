@@ -68,7 +68,7 @@ def _goal_row(outcome: Outcome) -> list[str]:
     sign = "≥" if goal.at_least else "≤"
     return [
         goal.what,
-        f"{sign} {_number(goal.goal)} {goal.unit}",
+        f"{sign} {goal.goal:g} {goal.unit}",
         f"{_number(outcome.reached)} {goal.unit}",
         "met" if outcome.met else "MISSED",
     ]
