@@ -1,4 +1,4 @@
-"""Queues on Redis: Celery's lists, and beside them what makes them safe (lua/common.lua lists the keys).
+"""Queues on Redis: Celery's lists, and beside them what makes them safe (lua/parts/keys.lua lists the keys).
 
 Every call is one script, hence one step; what a script cannot promise by itself (an answer that never came) the receipts,
 tokens and generations do.
@@ -37,10 +37,11 @@ from celeriac.engines.base import (
 )
 from celeriac.engines.redis import peers, waiting
 from celeriac.engines.redis.bell import Bell
-from celeriac.engines.redis.client import Client, evaluation
+from celeriac.engines.redis.client import Client
 from celeriac.engines.redis.remembered import Remembered
 from celeriac.engines.redis.requests import Blobs, Settling, document, encoded, publication, row
 from celeriac.engines.redis.results import RedisResults
+from celeriac.engines.redis.scripts import evaluation
 from celeriac.exceptions import BrokerError, OperationalError
 from celeriac.messages import Malformed, Message, Outgoing
 from celeriac.past import Past
@@ -69,7 +70,7 @@ class RedisBroker:
         #: Whose claim stands; and whose has been given up, so that what it got is to be found by `held`.
         self._standing: Owner | None = None
         self._gave_up: Owner | None = None
-        #: The highest token given to this process: none at or below it may come again (lua/common.lua, new_tokens).
+        #: The highest token given to this process: none at or below it may come again (lua/parts/tokens.lua).
         self._seen_token = 0
         self._turn = 0
         _brokers.add(self)
@@ -94,11 +95,11 @@ class RedisBroker:
     # ── publish ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def publish(self, outgoing: Sequence[Outgoing], receipt: Receipt) -> None:
-        request, blobs = publication(outgoing, receipt)
-        self.client.script("publish", *request, blobs=blobs, confirmed=True)
+        script, request, blobs = publication(outgoing, receipt)
+        self.client.script(script, *request, blobs=blobs, confirmed=True)
 
     def publish_each(self, batches: Iterable[tuple[Sequence[Outgoing], Receipt]]) -> Iterator[None]:
-        for _ in self.client.scripts("publish", itertools.starmap(publication, batches), confirmed=True):
+        for _ in self.client.scripts(itertools.starmap(publication, batches), confirmed=True):
             yield
 
     # ── claim and settle ─────────────────────────────────────────────────────────────────────────────────────────────

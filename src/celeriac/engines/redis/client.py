@@ -7,55 +7,24 @@ import time
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
 import hiredis
-import msgspec
 
 from celeriac.crashpoints import reach
 from celeriac.engines.redis.connection import Connection, check, has_moved
+from celeriac.engines.redis.scripts import evaluation
 from celeriac.engines.redis.sentinel import connect
 from celeriac.engines.redis.urls import Address
 from celeriac.exceptions import OperationalError
 
-try:  # hashlib's own loads OpenSSL: a megabyte in each process, and 3 ms of every start
-    from _sha1 import sha1  # type: ignore[import-not-found]
-except ImportError:
-    from hashlib import sha1
+__all__ = ["Client"]
 
-__all__ = ["FIRST_BLOB", "Client", "evaluation"]
-
-FIRST_BLOB = 3
 #: The server says that replicas were too slow up to a tenth of a second late, and its answer must still come in time.
 _ANSWER_S = 0.25
 
-_LUA = Path(__file__).parent / "lua"
-
-_pack = msgspec.msgpack.Encoder().encode
 _clients: weakref.WeakSet[Client] = weakref.WeakSet()
-
-
-class _Scripts(dict[str, tuple[str, bytes]]):
-    """Name -> (SHA1, source), read at first use."""
-
-    def __missing__(self, name: str) -> tuple[str, bytes]:
-        source = (_LUA / "common.lua").read_bytes() + b"\n" + (_LUA / f"{name}.lua").read_bytes()
-        self[name] = found = (sha1(source, usedforsecurity=False).hexdigest(), source)
-        return found
-
-
-_scripts = _Scripts()
-
-
-def evaluation(
-    name: str, keys: tuple[str, ...], key_prefix: str, request: tuple[Any, ...], blobs: Sequence[bytes | str]
-) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-    """The command that runs a script which the server knows, and the one for a server that does not."""
-    sha, source = _scripts[name]
-    arguments = (len(keys), *keys, key_prefix, _pack(request), *blobs)
-    return ("EVALSHA", sha, *arguments), ("EVAL", source, *arguments)
 
 
 class Client:
@@ -154,16 +123,16 @@ class Client:
         return check(self.address, reply)
 
     def scripts(
-        self, name: str, requests: Iterable[tuple[tuple[Any, ...], Sequence[bytes]]], *, confirmed: bool = False
+        self, calls: Iterable[tuple[str, tuple[Any, ...], Sequence[bytes]]], *, confirmed: bool = False
     ) -> Iterator[Any]:
-        """Run a script once for each request and its blobs, over one connection, and yield the answers.
+        """Run scripts, each with its request and its blobs, over one connection, and yield the answers.
 
         The next request is written while the server is at the one before, and sent when that is answered.
         """
         with self.connection() as connection:
             under_way: tuple[Any, ...] | None = None
             reply: Any = None
-            for request, blobs in requests:
+            for name, request, blobs in calls:
                 by_hash, whole = evaluation(name, self.keys, self.address.key_prefix, request, blobs)
                 packed = hiredis.pack_command(by_hash)
                 if under_way is not None:

@@ -88,6 +88,8 @@ class Connection:
             self._greet(deadline)
             self._greeted = True
             _wait_at_most(self._socket, address.timeout_s)
+            self._poll = select.poll()
+            self._poll.register(self._socket.fileno(), select.POLLIN)
         except BaseException:
             self.close()
             raise
@@ -173,9 +175,7 @@ class Connection:
         """Whether something comes within this time: an answer, or the end of the connection."""
         if self._reader.has_data():
             return True
-        poll = select.poll()
-        poll.register(self._socket.fileno(), select.POLLIN)
-        return bool(poll.poll(timeout_s * 1000))
+        return bool(self._poll.poll(timeout_s * 1000))
 
     def shut_down(self) -> None:
         """End the connection, also under a thread that reads from it; the socket is still to be closed."""

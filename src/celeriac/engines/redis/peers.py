@@ -12,7 +12,8 @@ from typing import Any
 
 import msgspec
 
-from celeriac.engines.redis.client import FIRST_BLOB, Client
+from celeriac.engines.redis.client import Client
+from celeriac.engines.redis.scripts import FIRST_BLOB
 
 __all__ = ["sweep"]
 

@@ -1,4 +1,4 @@
-"""What a process remembers of its leases: the end of each one's field in the store, by its token (lua/common.lua).
+"""What a process remembers of its leases: the end of each one's field in the store, by its token (lua/parts/leases.lua).
 
 Only so that the server need not look for it: who has forgotten, or never knew, names the beginning of the field.
 """

@@ -11,8 +11,8 @@ from typing import Any
 
 from celeriac import messages
 from celeriac.engines.base import Ack, Bury, Commit, Keep, Receipt, Record, Requeue
-from celeriac.engines.redis.client import FIRST_BLOB
 from celeriac.engines.redis.remembered import Remembered
+from celeriac.engines.redis.scripts import FIRST_BLOB
 from celeriac.ids import new_tag
 from celeriac.messages import Outgoing
 
@@ -81,8 +81,8 @@ class Settling:
         return *settle, document(commit.record, self._key_prefix, self.blobs), following, past
 
 
-def publication(outgoing: Sequence[Outgoing], receipt: Receipt) -> tuple[tuple[Any, ...], list[bytes]]:
-    """What `publish.lua` is given. Messages that go the same way are one run of it."""
+def publication(outgoing: Sequence[Outgoing], receipt: Receipt) -> tuple[str, tuple[Any, ...], list[bytes]]:
+    """The script that adds these messages, its request, and the blobs. Messages that go the same way are one run."""
     blobs: list[bytes] = []
     runs: list[tuple[str, int, int, int, int]] = []
     first = FIRST_BLOB
@@ -91,7 +91,11 @@ def publication(outgoing: Sequence[Outgoing], receipt: Receipt) -> tuple[tuple[A
         last = FIRST_BLOB + len(blobs) - 1
         runs.append((queue, priority, first, last, due_ms(due)))
         first = last + 1
-    return (receipt.producer, receipt.number, runs), blobs
+    if len(runs) == 1:
+        queue, priority, _, last, _ = runs[0]
+        if due is None:
+            return "publish", (receipt.producer, str(receipt.number), queue, priority, last), blobs
+    return "spread", (receipt.producer, str(receipt.number), runs), blobs
 
 
 _way = attrgetter("queue", "message.priority", "due")

@@ -6,8 +6,9 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 
 from celeriac.engines.base import Record
-from celeriac.engines.redis.client import FIRST_BLOB, Client
+from celeriac.engines.redis.client import Client
 from celeriac.engines.redis.requests import ttl_ms
+from celeriac.engines.redis.scripts import FIRST_BLOB
 from celeriac.engines.redis.subscriber import Follower, Subscriber
 
 __all__ = ["META", "RedisResults", "key_prefix"]

@@ -4,7 +4,6 @@ import threading
 
 import pytest
 
-from celeriac.engines.redis import client as client_module
 from celeriac.engines.redis.client import Client
 from celeriac.engines.redis.urls import parse
 from celeriac.exceptions import BrokerError, OperationalError
@@ -159,23 +158,3 @@ def test_a_forked_child_has_connections_of_its_own(make, fork):
 
     fork(work)
     assert own_id(client) == parents
-
-
-def test_every_script_fits_its_name():
-    for name in (
-        "exchange",
-        "publish",
-        "glance",
-        "handback",
-        "held",
-        "holders",
-        "letters",
-        "look",
-        "node",
-        "restore",
-        "seize",
-        "store",
-    ):
-        sha, source = client_module._scripts[name]
-        assert len(sha) == 40
-        assert source.startswith(b"-- What every script begins with")

@@ -1,6 +1,6 @@
 """Numbers that are unique in the whole cluster: what a slot has counted, and the slot.
 
-Leases are counted in microseconds since 1970 (lua/common.lua, new_tokens). From 2026 on these and 14 bits for the slot fit
+Leases are counted in microseconds since 1970 (lua/parts/tokens.lua). From 2026 on these and 14 bits for the slot fit
 into the 63 bits that a token may have, until 2043.
 """
 

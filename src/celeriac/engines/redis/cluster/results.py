@@ -6,12 +6,12 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 
 from celeriac.engines.base import Record
-from celeriac.engines.redis.client import FIRST_BLOB, evaluation
 from celeriac.engines.redis.cluster.slots import key_slot, sibling_tag
 from celeriac.engines.redis.cluster.topology import Call, Topology
 from celeriac.engines.redis.connection import Connection
 from celeriac.engines.redis.requests import ttl_ms
 from celeriac.engines.redis.results import META, key_prefix
+from celeriac.engines.redis.scripts import FIRST_BLOB, evaluation
 from celeriac.engines.redis.subscriber import Follower, Subscriber
 
 __all__ = ["ClusterResults"]

@@ -11,12 +11,13 @@ from msgspec import structs
 
 from celeriac.engines.base import DeadLetter, Lease, Node, Owner, Revocation, Waiting
 from celeriac.engines.redis.broker import RedisBroker
-from celeriac.engines.redis.client import Client, evaluation
+from celeriac.engines.redis.client import Client
 from celeriac.engines.redis.cluster.numbers import letter_number, slot_and_letter, token_number
 from celeriac.engines.redis.cluster.slots import key_slot, slot_tag
 from celeriac.engines.redis.cluster.topology import Call, Topology
 from celeriac.engines.redis.connection import Connection, Redirected
 from celeriac.engines.redis.requests import Blobs, row
+from celeriac.engines.redis.scripts import evaluation
 from celeriac.exceptions import OperationalError
 from celeriac.messages import Outgoing
 

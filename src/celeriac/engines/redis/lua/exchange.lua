@@ -1,4 +1,5 @@
 -- Settle what has finished and claim more: one round trip per batch.
+-- Needs: keys, clock, types, queues, leases, tokens, full, past, adding, bells, revoked, documents
 --
 -- ARGV   1  key prefix
 --        2  packed { node, child, generation, highest token seen, results' database, own database, commits, claim or nil }

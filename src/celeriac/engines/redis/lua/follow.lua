@@ -1,4 +1,5 @@
 -- In a cluster: publish what runs in another queue have caused, once for each commit, before those runs are settled there.
+-- Needs: keys, clock, types, queues, adding, bells
 --
 -- ARGV   1  key prefix
 --        2  packed { courier, { {commit, floor, messages as in publish.lua}, ... }, {commit that is settled, ...} }

@@ -1,4 +1,5 @@
 -- Whether a waiter should get up for a message that nobody was rung for, as Celery's producers ring no bells.
+-- Needs: keys, clock, types, queues
 --
 -- ARGV   1  key prefix
 --        2  packed { {queue, ...} }

@@ -1,4 +1,5 @@
 -- Give everything that lies in our keys back to the lists that Celery reads, for a project that moves back.
+-- Needs: keys, clock, types, queues, leases, full
 --
 -- ARGV   1  key prefix
 --        2  packed { at most so many, whether dead letters too }

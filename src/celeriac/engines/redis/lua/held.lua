@@ -1,4 +1,5 @@
 -- What a child holds; from here on, claims of an older generation are refused.
+-- Needs: keys, types, leases, full, past
 --
 -- ARGV   1  key prefix
 --        2  packed { node, child, generation }

@@ -1,4 +1,5 @@
 -- The children of a node that hold leases.
+-- Needs: keys, types
 --
 -- ARGV   1  key prefix
 --        2  packed { node }

@@ -1,4 +1,5 @@
 -- Which leases a child still holds. A cluster asks before it publishes and stores elsewhere what a run has caused.
+-- Needs: keys, types, leases
 --
 -- ARGV   1  key prefix
 --        2  packed { node, {field as far as it is known, ...} }

@@ -1,4 +1,5 @@
 -- Take an idle child that has found work elsewhere off the list of a queue's waiters.
+-- Needs: keys, clock, types, queues, bells
 --
 -- ARGV   1  key prefix
 --        2  packed { queue, bell }

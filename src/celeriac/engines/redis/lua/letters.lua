@@ -1,4 +1,5 @@
 -- Dead letters: read, replace by a message, delete.
+-- Needs: keys, clock, types, queues, adding, bells
 --
 -- ARGV   1  key prefix
 --        2  packed { 'list', most, queue or '', nil or {buried in ms, id} of the letter they come after } | { 'trimmed' } | { 'get', id } | { 'exhume', id, {queue, priority, raw, due or -1} } | { 'drop', {id, ...} }

@@ -1,4 +1,5 @@
 -- Look at queues and nodes, and change them by hand.
+-- Needs: keys, clock, types, queues, leases, bells
 --
 -- ARGV   1  key prefix
 --        2  packed { 'queues' } | { 'nodes' } | { 'peek', queue, most } | { 'pause', queue } | { 'resume', queue }

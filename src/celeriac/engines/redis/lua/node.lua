@@ -1,4 +1,5 @@
 -- Make a node known, renew it, or forget it.
+-- Needs: keys, clock, types, queues, full
 --
 -- ARGV   1  key prefix
 --        2  packed { 'register', id, info, lease in ms, {queue, ...} } | { 'renew', id } | { 'unregister', id }

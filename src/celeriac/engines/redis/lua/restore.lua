@@ -1,4 +1,5 @@
 -- Put back a message that a Celery worker took and never acknowledged.
+-- Needs: keys, types, queues, bells
 --
 -- ARGV   1  key prefix
 --        2  packed { delivery tag, queue, priority, raw message }

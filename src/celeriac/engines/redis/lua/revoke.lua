@@ -1,4 +1,5 @@
 -- What must not run: mark it, ask about it, see who holds it.
+-- Needs: keys, clock, types, leases, tokens, revoked
 --
 -- ARGV   1  key prefix
 --        2  packed { 'revoke', { {id, expires in ms, signal or ''}, ... } } | { 'unrevoke', {id, ...} } | { 'list', most }

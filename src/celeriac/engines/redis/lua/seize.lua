@@ -1,4 +1,5 @@
 -- Take over the leases of a dead child, or of one node whose lease has run out, under new tokens.
+-- Needs: keys, clock, types, queues, leases, tokens, full, past
 --
 -- ARGV   1  key prefix
 --        2  packed { from node or '', from child or -1, to node, to child, highest token that `to` has seen,

@@ -1,4 +1,5 @@
 -- Keep result documents that no exchange stores (another server's, or from outside of a run).
+-- Needs: types
 --
 -- ARGV   1  unused prefix
 --        2  packed { {key, document, time to live in ms or -1, key of its fence, fence}, ... }

@@ -1,4 +1,5 @@
 -- Single messages that wait: look for them, list what is delayed, take them out, hasten them.
+-- Needs: keys, clock, types, queues, bells, revoked, documents
 --
 -- ARGV   1  key prefix
 --        2  packed { 'queues' } | { 'ready', queue, step, how many were looked at, {id, ...} } | { 'delayed', queue, cursor, {id, ...} }
