@@ -23,6 +23,8 @@ from bench.session import new_session
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from bench.peers.base import Peer
+
 RESULTS = Path(__file__).resolve().parent / "results"
 
 
@@ -66,6 +68,12 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     return options
 
 
+def in_turn(peers: Sequence[Peer], number: int) -> list[Peer]:
+    """Another order in each round, so that nobody always comes after the same."""
+    start = number * max(1, len(peers) // 3) % len(peers)
+    return [*peers[start:], *peers[:start]]
+
+
 def take(run: Run) -> list[str]:
     """All samples, the peers in turn, so that what slows the machine for a while slows all of them; gives what failed."""
     failures = []
@@ -75,7 +83,7 @@ def take(run: Run) -> list[str]:
         bar = progress.add_task("", total=run.rounds * sum(len(run.takers(measure)) for measure in run.measures))
         for number in range(1, run.rounds + 1):
             for measure in run.measures:
-                for peer in run.takers(measure):
+                for peer in in_turn(run.takers(measure), number):
                     step = f"round {number} of {run.rounds}: {measure.name}, {peer.title}"
                     progress.update(bar, description=step)
                     if not console.is_terminal:

@@ -11,8 +11,7 @@ PEER = Peer(
     name="arq",
     title="arq",
     settings=(
-        "2 processes (4 for everyday tasks, of 8 at a time), uvloop, JSON, `max_jobs=100` (1,000 for "
-        "sleeps), `poll_delay` of 5 ms"
+        "2 processes, uvloop, JSON, `max_jobs=100` (2 for everyday tasks, 1,000 for sleeps), `poll_delay` of 5 ms"
     ),
     guarantee="at least once: run again when its time limit is over",
     environment=PROJECT / ".peers" / "arq",
@@ -21,7 +20,7 @@ PEER = Peer(
     store=redis_store,
     rate=1000,
     worker=Worker(("arq", "arq_tasks.WorkerSettings"), copies=2),
-    everyday=Worker(("arq", "arq_tasks.WorkerSettings"), {"BENCH_CONCURRENCY": "8"}, copies=4),
+    everyday=Worker(("arq", "arq_tasks.WorkerSettings"), {"BENCH_CONCURRENCY": "2"}, copies=2),
     naps=Worker(("arq", "arq_tasks.WorkerSettings"), {"BENCH_CONCURRENCY": "1000"}),
     together=True,
 )

@@ -13,7 +13,7 @@ PEER = Peer(
     name="dramatiq",
     title="Dramatiq",
     settings=(
-        "2 processes of 8 threads (4 for everyday tasks), `dramatiq_queue_prefetch=128`, JSON, results in "
+        "2 processes of 8 threads (4 of one for everyday tasks), `dramatiq_queue_prefetch=128`, JSON, results in "
         "the same Redis"
     ),
     guarantee="at least once: requeued when its worker has not been heard of for a minute",
@@ -23,5 +23,5 @@ PEER = Peer(
     store=redis_store,
     rate=4_200,
     worker=Worker(("dramatiq", "dramatiq_tasks", "--processes", "2", "--threads", "8"), _PREFETCH),
-    everyday=Worker(("dramatiq", "dramatiq_tasks", "--processes", "4", "--threads", "8"), _PREFETCH),
+    everyday=Worker(("dramatiq", "dramatiq_tasks", "--processes", "4", "--threads", "1"), _PREFETCH),
 )

@@ -18,7 +18,7 @@ def _worker(processes: int, tasks: int, level: str) -> Worker:
 PEER = Peer(
     name="taskiq",
     title="taskiq",
-    settings="2 processes (4 for everyday tasks, of 8 at a time), stream broker, orjson, uvloop, 100 tasks at a time",
+    settings="2 processes of 100 tasks at a time (4 of one for everyday tasks), stream broker, orjson, uvloop",
     guarantee="at least once: acknowledged after the result is saved, claimed by others after ten minutes",
     environment=PROJECT / ".peers" / "taskiq",
     packages=("taskiq", "taskiq-redis", "redis", "orjson", "uvloop"),
@@ -26,7 +26,7 @@ PEER = Peer(
     store=redis_store,
     rate=4400,
     worker=_worker(2, 100, "WARNING"),
-    everyday=_worker(4, 8, "INFO"),
+    everyday=_worker(4, 1, "INFO"),
     naps=_worker(1, 1000, "WARNING"),
     together=True,
 )

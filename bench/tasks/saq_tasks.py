@@ -45,7 +45,8 @@ settings = {
 
 
 async def send(name: str, argument: Any) -> str:
-    job = await queue.enqueue(name, argument=argument, ttl=-1 if name == "quiet" else 86400)
+    # Retries, since the sweep of a worker that starts takes the task of another that starts beside it for stuck.
+    job = await queue.enqueue(name, argument=argument, ttl=-1 if name == "quiet" else 86400, retries=3)
     assert job is not None
     task_id: str = job.key
     return task_id

@@ -19,6 +19,7 @@ worker: Any = Worker(
     deserializer=json.loads,
 )
 _entered = False
+_entering = asyncio.Lock()
 
 
 @worker.task(ttl=86400)
@@ -49,9 +50,10 @@ async def nap(number: int) -> int:
 
 async def _enter() -> None:
     global _entered
-    if not _entered:
-        _entered = True
-        await worker.__aenter__()
+    async with _entering:
+        if not _entered:
+            await worker.__aenter__()
+            _entered = True
 
 
 async def send(name: str, argument: Any) -> str:
