@@ -28,6 +28,8 @@ __all__ = ["main"]
 
 PORT = int(os.environ.get("STUDIO_PORT", "8421"))
 FULL_SHARE = 0.02
+#: Says that a folder is a studio's, and may be emptied: STUDIO_HOME is easily mistaken.
+MARK = HOME / "studio.txt"
 
 
 class Trouble(Exception):
@@ -75,6 +77,8 @@ def _begin_with_nothing() -> None:
     """Remove what an earlier studio has left; in the store too, as it is about pictures that are gone."""
     queues = app.conf.task_queues
     if HOME.exists():
+        if not MARK.exists() and any(HOME.iterdir()):
+            raise Trouble(f"{HOME} holds other things than a studio's. Name a folder of its own: STUDIO_HOME=studio")
         for one in overview(app).workers:
             if one.alive and not set(queues).isdisjoint(one.node.queues):
                 raise Trouble(
@@ -83,6 +87,7 @@ def _begin_with_nothing() -> None:
         app.close()
         shutil.rmtree(HOME)
     HOME.mkdir(parents=True)
+    MARK.write_text("This folder is a studio's. It is emptied whenever a studio opens.\n")
     for queue in queues:
         app.broker.purge(queue)
         app.dead_letters.drop([letter.id for letter in app.dead_letters.find(queue=queue)])

@@ -154,6 +154,16 @@ def test_a_second_studio_keeps_its_hands_off_the_first(tmp_path: Path) -> None:
         )
 
 
+def test_a_folder_that_is_not_a_studios_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "studio").mkdir()
+    letters = tmp_path / "studio" / "letters.txt"
+    letters.write_text("Dear Sir")
+    with Studio(tmp_path, wait=False) as studio:
+        assert studio.wait() == 1
+        assert "holds other things than a studio's. Name a folder of its own" in studio.log
+    assert letters.read_text() == "Dear Sir"
+
+
 @needs_proc
 def test_what_an_earlier_studio_left_is_gone(tmp_path: Path) -> None:
     with RedisServer(tmp_path / "redis") as redis:
