@@ -8,7 +8,7 @@ from types import TracebackType
 
 import msgspec
 
-__all__ = ["ExceptionInfo", "format_traceback", "safe_repr"]
+__all__ = ["ExceptionInfo", "format_traceback", "safe_repr", "safe_text"]
 
 #: What stands above a task's own frames in a traceback.
 _NOT_THE_TASKS = (
@@ -58,3 +58,11 @@ def safe_repr(value: object, longest: int | None = None) -> str:
     except Exception as error:
         text = f"<{type(value).__qualname__}, whose repr raises {type(error).__name__}>"
     return text if longest is None or len(text) <= longest else f"{text[: longest - 3]}..."
+
+
+def safe_text(error: BaseException) -> str:
+    """The text of a task's exception; likewise."""
+    try:
+        return str(error)
+    except Exception as trouble:
+        return f"<{type(error).__qualname__}, whose text raises {type(trouble).__name__}>"

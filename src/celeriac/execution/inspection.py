@@ -6,7 +6,7 @@ Found out later, the one would cost a run whose effects nobody undoes, and the o
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from celeriac.exceptions import DecodeError, EncodeError
@@ -14,6 +14,9 @@ from celeriac.execution.failures import safe_repr
 from celeriac.messages import Body, Outgoing, encode
 
 __all__ = ["check_followers", "check_limits", "check_writable"]
+
+#: More than whoever writes a message to a store is deeper in the stack than the run that caused it.
+_DEEPER = 40
 
 
 def check_followers(body: Body) -> None:
@@ -41,10 +44,18 @@ def check_limits(headers: Mapping[str, Any]) -> None:
 def check_writable(outgoing: Outgoing) -> Outgoing:
     """A message that a run causes can be stored; raises `EncodeError` (a name with half a character, say)."""
     try:
-        encode(outgoing)
+        _from_deeper(_DEEPER, lambda: encode(outgoing))
     except Exception as error:  # whatever it is, it would be the same in the store
         raise EncodeError(f"task {safe_repr(outgoing.message.task, 100)} cannot be sent: {safe_repr(error)}") from None
     return outgoing
+
+
+def _from_deeper(frames: int, call: Callable[[], object]) -> None:
+    """Call it so much deeper in the stack. How deeply nested a value may be that is written depends on that."""
+    if frames > 0:
+        _from_deeper(frames - 1, call)
+    else:
+        call()
 
 
 def _is_limit(value: Any) -> bool:

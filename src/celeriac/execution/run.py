@@ -40,7 +40,7 @@ from celeriac.exceptions import (
     Terminated,
 )
 from celeriac.execution.calls import AsyncCaller, Call, Caller, run_coroutine
-from celeriac.execution.failures import ExceptionInfo, format_traceback, safe_repr
+from celeriac.execution.failures import ExceptionInfo, format_traceback, safe_repr, safe_text
 from celeriac.execution.outcomes import extended
 from celeriac.messages import Body
 from celeriac.past import Loss
@@ -107,7 +107,9 @@ class OneRun(ABC):
     @property
     def name(self) -> str:
         """For the log."""
-        return f"{self._particulars.shadow or self.task.name}[{self.id}]"
+        shadow = self._particulars.shadow
+        # From a foreign message it may be anything, and so large or deep that to write it raises.
+        return f"{shadow if shadow and isinstance(shadow, str) else self.task.name}[{self.id}]"
 
     def execute(self, caller: Caller) -> Outcome:
         """Call the function, and say how it ended. Raises nothing, whatever the task does."""
@@ -276,7 +278,7 @@ class OneRun(ABC):
         # The exception is Celery's, the text tells what the retry is for.
         einfo = ExceptionInfo(retry, format_traceback(reason))
         trace = einfo.traceback if reason.__traceback__ is not None else None
-        logger.info("Task %s retry: %s", self.name, retry)
+        logger.info("Task %s retry: %s", self.name, safe_text(retry))
         self._handle("on_retry", reason, self.id, self.body.args, self.body.kwargs, einfo)
         if signals.task_retry.receivers:
             signals.task_retry.send(sender=self.task, request=self.context, reason=retry, einfo=einfo)
@@ -301,20 +303,20 @@ class OneRun(ABC):
     def _rejected(self, reject: Reject) -> Outcome:
         self.drop_what_follows()
         if reject.requeue:
-            logger.info("Task %s goes back to its queue: %s", self.name, reject)
+            logger.info("Task %s goes back to its queue: %s", self.name, safe_text(reject))
             return Outcome(states.REJECTED, reject, self.give_back())
-        logger.warning("Task %s rejected: %s", self.name, reject)
+        logger.warning("Task %s rejected: %s", self.name, safe_text(reject))
         record = None
         if not self.context.ignore_result:  # who waits for it would wait for ever
             record = self._recorded(self._document(states.FAILURE, self._described(reject), None, done=True))
-        return Outcome(states.REJECTED, reject, Bury(str(reject)), record)
+        return Outcome(states.REJECTED, reject, Bury(safe_text(reject)), record)
 
     def _failed(self, error: BaseException) -> Outcome:
         einfo = ExceptionInfo.of(error)
         trace = einfo.traceback if error.__traceback__ is not None else None
         expected = isinstance(error, tuple(self.task.throws)) if self.task.throws else False
         if expected:
-            logger.info("Task %s raised expected: %r", self.name, error)
+            logger.info("Task %s raised expected: %s", self.name, safe_repr(error))
         else:
             logger.error("Task %s raised unexpected: %s\n%s", self.name, safe_repr(error), einfo.traceback.rstrip())
         self.drop_what_follows()  # a retry or a callback that was asked for by a run that then failed
@@ -350,7 +352,7 @@ class OneRun(ABC):
             else:
                 self.send_errback(signature)
         except BaseException:  # an errback is a task's code as well
-            logger.exception("The errback %.200r of task %s raised", errback, self.name)
+            logger.exception("The errback %s of task %s raised", safe_repr(errback, 200), self.name)
 
     def _end(self, outcome: Outcome) -> Outcome:
         value = outcome.value

@@ -684,3 +684,16 @@ def test_a_run_ends_the_time_for_which_its_task_was_unknown(recording_app, execu
 
     (again,) = executor.execute(make_lease(task="unit.job", **{UNKNOWN_SINCE: clock.time() - 299})).messages
     assert UNKNOWN_SINCE not in again.message.headers
+
+
+@pytest.mark.parametrize("shadow", [7, "deep"])
+def test_a_name_for_the_log_that_is_none_keeps_no_run_from_its_end(run, caplog, shadow):
+    caplog.set_level(logging.INFO, "celeriac.worker")
+    if shadow == "deep":
+        for _ in range(100_000):
+            shadow = {"a": shadow}
+    commit = run(lambda: 5, shadow=shadow)
+    assert isinstance(commit.settle, Ack)
+    assert "unit.job[id-1] succeeded" in caplog.text
+    while isinstance(shadow, dict):
+        shadow = shadow.popitem()[1]  # to free it all at once is too deep as well

@@ -1,8 +1,10 @@
+import bisect
+
 import pytest
 
-from celeriac.exceptions import DecodeError
-from celeriac.execution.inspection import check_followers, check_limits
-from celeriac.messages import Body
+from celeriac.exceptions import DecodeError, EncodeError
+from celeriac.execution.inspection import check_followers, check_limits, check_writable
+from celeriac.messages import Body, Message, Outgoing, encode
 
 SIGNATURE = {"task": "a.b", "args": []}
 
@@ -42,3 +44,29 @@ def test_time_limits_are_up_to_two_numbers(limits):
 def test_other_time_limits_are_refused(limits):
     with pytest.raises(DecodeError, match=r"header 'timelimit' is .*, not "):
         check_limits({"timelimit": limits})
+
+
+def nested_message(depth):
+    value = None
+    for _ in range(depth):
+        value = {"a": value}
+    return Outgoing(Message(id="id-1", task="a.b", body=b"[]", headers={"shadow": value}), "celery")
+
+
+def writes_deeper(frames, outgoing):
+    return encode(outgoing) if frames == 0 else writes_deeper(frames - 1, outgoing)
+
+
+def passes(depth):
+    try:
+        check_writable(nested_message(depth))
+    except EncodeError:
+        return False
+    return True
+
+
+def test_what_can_just_be_written_here_can_be_written_by_who_stands_deeper_in_the_stack():
+    """The courier writes what a run has caused when the run has ended well, and cannot be told that it fails."""
+    deepest = bisect.bisect_left(range(20_000), True, key=lambda depth: not passes(depth)) - 1
+    assert deepest > 100
+    assert writes_deeper(25, nested_message(deepest))
