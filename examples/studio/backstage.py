@@ -1,6 +1,7 @@
 """What only the demo needs: workers at the press of a button, and a look at what goes on behind the page."""
 
 import asyncio
+import threading
 import time
 from collections import deque
 from typing import Any, Self
@@ -30,6 +31,7 @@ class Backstage:
     def __init__(self, smtp_port: int) -> None:
         self._smtp_port = smtp_port
         self._workers: dict[str, Worker] = {}
+        self._starting = threading.Lock()  # two clicks at one time must not both start "worker-2"
         self._killed: dict[str, float] = {}
         self._ended: set[str] = set()
         self._latest: deque[dict[str, str]] = deque(maxlen=SHOWN)
@@ -45,14 +47,13 @@ class Backstage:
 
     def start_worker(self) -> str | None:
         """Start one more; its name, or None if these are enough."""
-        if sum(worker.running for worker in self._workers.values()) >= MOST_WORKERS:
-            return None
-        name = f"worker-{len(self._workers) + 1}"
-        worker = Worker(
-            "examples.studio.tasks", HOME / f"{name}.log", "-n", f"{name}@%h", STUDIO_SMTP_PORT=str(self._smtp_port)
-        )
-        worker.start()
-        self._workers[name] = worker
+        with self._starting:
+            if sum(worker.running for worker in self._workers.values()) >= MOST_WORKERS:
+                return None
+            name, port = f"worker-{len(self._workers) + 1}", str(self._smtp_port)
+            worker = Worker("examples.studio.tasks", HOME / f"{name}.log", "-n", f"{name}@%h", STUDIO_SMTP_PORT=port)
+            worker.start()
+            self._workers[name] = worker
         return name
 
     def kill_worker(self, name: str) -> bool:

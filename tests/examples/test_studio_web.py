@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -140,6 +141,23 @@ def test_it_ends_with_all_of_its_processes(tmp_path: Path, number: signal.Signal
         assert not [pid for pid in everyone if alive(pid)]
         assert "Traceback" not in studio.log
         page.close()
+
+
+@needs_proc
+def test_workers_that_are_started_at_one_time_are_four_at_most_and_each_its_own(tmp_path: Path) -> None:
+    with Studio(tmp_path) as studio, ThreadPoolExecutor(8) as clicks:
+        answers = list(clicks.map(lambda _: studio.request("POST", "/workers")[0], range(8)))
+        assert sorted(answers) == [202] * 3 + [409] * 5
+        names = until(lambda: _workers(studio, 4), "four workers are there")
+        assert names == ["worker-1", "worker-2", "worker-3", "worker-4"]
+        everyone = tree_of(studio.pid)
+        studio.close()
+        assert not [pid for pid in everyone if alive(pid)]
+
+
+def _workers(studio: Studio, count: int) -> list[str]:
+    names = [one["name"] for one in studio.drawn().get("workers", [])]
+    return names if len(names) == count else []
 
 
 def test_a_second_studio_keeps_its_hands_off_the_first(tmp_path: Path) -> None:
