@@ -25,6 +25,15 @@ class Wire:
     def call(self, *command: Any) -> Any:
         """The reply; raises what Redis replies with as an error."""
         self._socket.sendall(hiredis.pack_command(command))
+        return self.read()
+
+    def call_all(self, *commands: tuple[Any, ...]) -> list[Any]:
+        """The replies to commands that are sent together."""
+        self._socket.sendall(b"".join([hiredis.pack_command(command) for command in commands]))
+        return [self.read() for _ in commands]
+
+    def read(self) -> Any:
+        """What comes next: a reply, or a message that was subscribed to."""
         while (reply := self._reader.gets()) is False:
             data = self._socket.recv(_CHUNK)
             if not data:

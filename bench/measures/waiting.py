@@ -14,7 +14,7 @@ __all__ = ["MEASURES"]
 
 
 def latency(session: Session, scale: Scale) -> dict[str, float]:
-    with session.worker():
+    with session.worker(session.peer.awaited):
         took_ms = session.run("latency", scale.round_trips)["took_ms"]
     percentiles = statistics.quantiles(took_ms, n=100, method="inclusive")
     return {"latency p50": percentiles[49], "latency p99": percentiles[98]}

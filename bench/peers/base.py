@@ -53,6 +53,8 @@ class Peer:
     """For four tasks at a time, on the queues q1 to q4 where it can serve several."""
     naps: Worker | None = None
     """For a thousand coroutines at a time; None for libraries that have no coroutines."""
+    awaited: Worker | None = None
+    """For calls of which each is waited for; None where that is `worker`."""
     together: bool = False
     """Whether its calls can be made by coroutines."""
     left_out: frozenset[str] = frozenset()
