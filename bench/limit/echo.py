@@ -1,14 +1,13 @@
 """The least that `delay().get()` can cost: `python echo.py PROCESSES` answers what `bench/tasks/limit_tasks.py` asks.
 
 A call is one push, a run one blocking pop, a result one SET and one PUBLISH that go together: no lease, no script, no
-second thread. What it takes is the time of a round trip and of waking caller, server and worker in turn.
+second thread, and a task is lost with who popped it. What is left is the time of waking server, worker and caller in turn.
 """
 
 # mypy: disable-error-code="import-not-found"
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import sys
 from pathlib import Path
@@ -18,10 +17,11 @@ sys.path[:0] = [str(HERE.parents[1]), str(HERE.parent / "tasks")]
 
 import tally  # noqa: E402
 
+from bench.limit.children import run_in_children  # noqa: E402
 from bench.limit.wire import Wire  # noqa: E402
 
 
-def answer_all() -> None:
+def answer_all(_name: str) -> None:
     wire = Wire(os.environ["BENCH_REDIS"])
     while True:
         _, call = wire.call("BRPOP", "limit:calls", 0)
@@ -31,9 +31,4 @@ def answer_all() -> None:
 
 
 if __name__ == "__main__":
-    context = multiprocessing.get_context("fork")
-    children = [context.Process(target=answer_all, daemon=True) for _ in range(int(sys.argv[1]))]
-    for child in children:
-        child.start()
-    for child in children:
-        child.join()
+    run_in_children(int(sys.argv[1]), answer_all)

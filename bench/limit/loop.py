@@ -9,7 +9,6 @@ no signals, no logging, no errors even. What a task queue drains beside it says 
 from __future__ import annotations
 
 import binascii
-import multiprocessing
 import os
 import queue
 import sys
@@ -26,6 +25,7 @@ sys.path[:0] = [str(HERE.parents[1]), str(HERE.parent / "tasks")]
 
 import tally  # noqa: E402
 
+from bench.limit.children import run_in_children  # noqa: E402
 from bench.limit.wire import Wire  # noqa: E402
 
 Batch = tuple[int, list[bytes]]
@@ -137,12 +137,5 @@ def carry(
 
 if __name__ == "__main__":
     processes, batch_size, *names = sys.argv[1:]
-    context = multiprocessing.get_context("fork")
-    children = [
-        context.Process(target=work, args=(f"w{number}", int(batch_size), tuple(names) or ("celery",)), daemon=True)
-        for number in range(int(processes))
-    ]
-    for child in children:
-        child.start()
-    for child in children:
-        child.join()
+    queues = tuple(names) or ("celery",)
+    run_in_children(int(processes), lambda name: work(name, int(batch_size), queues))

@@ -15,7 +15,7 @@ PEER = Peer(
     title="by hand",
     settings="a loop that drains what celeriac has sent: batches of 128 (16 for everyday tasks), and nothing else done; "
     "for `delay().get()` a push, a blocking pop, SET and PUBLISH",
-    guarantee="at least once: leased and fenced, though nobody takes over",
+    guarantee="at least once when it drains: leased and fenced, though nobody takes over; at most once for `delay().get()`",
     environment=PROJECT / ".venv",
     packages=("hiredis", "msgspec"),
     tasks="limit_tasks",
